@@ -1,0 +1,3 @@
+//! The `nucleon` binary.
+
+fn main() {}
