@@ -5,6 +5,7 @@
 //! decides what becomes of a [`State`], `store` keeps it, `api` shows it, and [`view::view`] cuts
 //! out of it the part that one host needs.
 
+pub mod attrs;
 pub mod id;
 mod index;
 pub mod noun;

@@ -1,0 +1,168 @@
+//! Writing JSON straight into bytes: an answer of thousands of resources is never a tree first.
+
+use std::fmt::{Display, Write as _};
+
+use serde::Serialize;
+
+/// A buffer that knows whether a comma is due.
+#[derive(Debug, Default)]
+pub struct Json {
+    pub bytes: Vec<u8>,
+}
+
+impl Json {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn comma(&mut self) {
+        if !matches!(self.bytes.last(), None | Some(b'{' | b'[' | b':')) {
+            self.bytes.push(b',');
+        }
+    }
+
+    pub fn open(&mut self, bracket: u8) {
+        self.comma();
+        self.bytes.push(bracket);
+    }
+
+    pub fn close(&mut self, bracket: u8) {
+        self.bytes.push(bracket);
+    }
+
+    /// A name that needs no escaping: attribute names are ours.
+    pub fn key(&mut self, name: &str) {
+        self.comma();
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+    }
+
+    pub fn raw(&mut self, text: &str) {
+        self.comma();
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    pub fn null(&mut self) {
+        self.raw("null");
+    }
+
+    pub fn bool(&mut self, value: bool) {
+        self.raw(if value { "true" } else { "false" });
+    }
+
+    pub fn number(&mut self, value: impl Display) {
+        self.comma();
+        let _ = write!(Raw(&mut self.bytes), "{value}");
+    }
+
+    /// Any text.
+    pub fn text(&mut self, value: &str) {
+        self.comma();
+        let plain = value
+            .bytes()
+            .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+        if plain {
+            self.bytes.push(b'"');
+            self.bytes.extend_from_slice(value.as_bytes());
+            self.bytes.push(b'"');
+        } else {
+            self.encode(&value);
+        }
+    }
+
+    /// Something whose printed form needs no escaping: ids, addresses, moments.
+    pub fn show(&mut self, value: impl Display) {
+        self.comma();
+        self.bytes.push(b'"');
+        let _ = write!(Raw(&mut self.bytes), "{value}");
+        self.bytes.push(b'"');
+    }
+
+    pub fn show_or_null(&mut self, value: Option<impl Display>) {
+        match value {
+            Some(value) => self.show(value),
+            None => self.null(),
+        }
+    }
+
+    pub fn text_or_null(&mut self, value: Option<&str>) {
+        match value {
+            Some(value) => self.text(value),
+            None => self.null(),
+        }
+    }
+
+    pub fn number_or_null(&mut self, value: Option<impl Display>) {
+        match value {
+            Some(value) => self.number(value),
+            None => self.null(),
+        }
+    }
+
+    pub fn list<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut each: impl FnMut(&mut Self, T),
+    ) {
+        self.open(b'[');
+        for item in items {
+            each(self, item);
+        }
+        self.close(b']');
+    }
+
+    pub fn shows<T: Display>(&mut self, items: impl IntoIterator<Item = T>) {
+        self.list(items, |out, item| out.show(item));
+    }
+
+    pub fn texts<'a>(&mut self, items: impl IntoIterator<Item = &'a str>) {
+        self.list(items, Self::text);
+    }
+
+    /// Anything that serde can write.
+    pub fn value(&mut self, value: &impl Serialize) {
+        self.comma();
+        self.encode(value);
+    }
+
+    fn encode(&mut self, value: &impl Serialize) {
+        // Writing into memory fails for no value that the nouns hold: their maps have text keys.
+        let _ = serde_json::to_writer(&mut self.bytes, value);
+    }
+}
+
+struct Raw<'a>(&'a mut Vec<u8>);
+
+impl std::fmt::Write for Raw<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_json() {
+        let mut out = Json::new();
+        out.open(b'{');
+        out.key("a");
+        out.texts(["x", "quo\"te\n"]);
+        out.key("b");
+        out.open(b'{');
+        out.close(b'}');
+        out.key("c");
+        out.number(7);
+        out.key("d");
+        out.value(&[1, 2]);
+        out.close(b'}');
+        let read: serde_json::Value = serde_json::from_slice(&out.bytes).expect("JSON");
+        assert_eq!(
+            read,
+            serde_json::json!({"a": ["x", "quo\"te\n"], "b": {}, "c": 7, "d": [1, 2]})
+        );
+    }
+}

@@ -1,0 +1,100 @@
+//! Security groups.
+
+use super::prelude::*;
+
+pub static SECURITY_GROUP: Table = Table {
+    kind: Some(Kind::SecurityGroup),
+    name: "security_group",
+    plural: "security_groups",
+    path: "security-groups",
+    parent: None,
+    attrs: ROWS,
+    actions: &[],
+    verbs: Verbs::All,
+    extension: "security-group",
+    tagged: true,
+    pagination: true,
+    missing: ("SecurityGroupNotFound", "Security group {} does not exist"),
+};
+
+const ROWS: &[Attr] = &[
+    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
+    Attr::new("name")
+        .post()
+        .put()
+        .or(Word::Text(""))
+        .is(Is::NameNotDefault(255))
+        .filter()
+        .sort()
+        .shown(),
+    Attr::new("stateful")
+        .post()
+        .put()
+        .or(Word::Bool(true))
+        .to(To::Boolean)
+        .filter()
+        .shown(),
+    Attr::new("tenant_id")
+        .post()
+        .is(Is::Text(255))
+        .filter()
+        .sort()
+        .shown()
+        .for_policy(),
+    Attr::new("security_group_rules").shown(),
+    Attr::new("shared")
+        .to(To::Boolean)
+        .filter()
+        .shown()
+        .policy()
+        .for_policy(),
+    Attr::new("description")
+        .post()
+        .put()
+        .or(Word::Text(""))
+        .is(Is::Text(255))
+        .filter()
+        .shown(),
+    Attr::new("tags").filter().shown(),
+    Attr::new("tags-any").filter(),
+    Attr::new("not-tags").filter(),
+    Attr::new("not-tags-any").filter(),
+    Attr::new("revision_number").or(Word::Null).filter().shown(),
+    Attr::new("created_at").or(Word::Null).shown(),
+    Attr::new("updated_at").or(Word::Null).shown(),
+];
+
+impl Shown for SecurityGroup {
+    const TABLE: &'static Table = &SECURITY_GROUP;
+
+    fn show(&self, cx: &Cx<'_>, attr: &str, out: &mut Json) -> bool {
+        match attr {
+            "id" => out.show(self.id),
+            "name" => out.text(&self.name),
+            "stateful" => out.bool(self.stateful),
+            "security_group_rules" => {
+                let rules = cx.state.index.rules_of_group.of(&self.id);
+                let rules = rules.filter_map(|id| cx.state.security_group_rules.get(id));
+                out.list(rules, |out, rule| nested_rule(cx, rule, out));
+            }
+            "shared" => out.bool(cx.is_shared(self.id.uuid())),
+            _ => return false,
+        }
+        true
+    }
+}
+
+fn nested_rule(cx: &Cx<'_>, rule: &SecurityGroupRule, out: &mut Json) {
+    out.open(b'{');
+    for attr in SecurityGroupRule::TABLE
+        .attrs
+        .iter()
+        .filter(|attr| attr.is_visible)
+    {
+        show_attr(rule, cx, attr.name, out);
+    }
+    // A group shows its rules with their tags, which the rules' own collection does not.
+    out.key("tags");
+    out.texts(rule.meta.tags.iter().map(String::as_str));
+    out.close(b'}');
+}
