@@ -68,6 +68,10 @@ macro_rules! tables {
                 match self { $(Object::$type(value) => value.project()),* }
             }
 
+            pub fn meta(&self) -> Option<&Meta> {
+                match self { $(Object::$type(value) => value.meta()),* }
+            }
+
             pub fn to_document(&self) -> Result<Vec<u8>, serde_json::Error> {
                 match self { $(Object::$type(value) => serde_json::to_vec(&**value)),* }
             }

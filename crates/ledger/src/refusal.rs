@@ -1,0 +1,83 @@
+//! Every refusal of the ledger, a row each: Neutron's name of the error, the HTTP status under
+//! which it is answered, and the sentence, which names the thing that was wrong.
+
+use std::fmt::Display;
+
+/// Why a command is not granted. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Neutron's name of the error (`NeutronError.type`).
+    pub kind: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    pub message: String,
+}
+
+macro_rules! faults {
+    ($($(#[$doc:meta])* $status:literal $kind:literal $name:ident($($arg:ident),*) $sentence:literal;)*) => {
+        impl Refusal {
+            $(
+                $(#[$doc])*
+                pub fn $name($($arg: impl Display),*) -> Self {
+                    Self { kind: $kind, status: $status, message: format!($sentence) }
+                }
+            )*
+        }
+    };
+}
+
+faults! {
+    // What any resource may meet.
+    400 "InvalidInput" invalid_input(what) "Invalid input for operation: {what}.";
+    400 "BadRequest" bad_request(resource, why) "Bad {resource} request: {why}.";
+    400 "HTTPBadRequest" malformed(what) "{what}";
+    404 "HTTPNotFound" nothing_here() "The resource could not be found.";
+    409 "OverQuota" over_quota(resources) "Quota exceeded for resources: [{resources}].";
+    412 "RevisionNumberConstraintFailed" stale(expected, found) "Constrained to {expected}, but current revision is {found}";
+
+    // What is asked for by its id and is not there.
+    404 "NetworkNotFound" network_not_found(id) "Network {id} could not be found.";
+    404 "SegmentNotFound" segment_not_found(id) "Segment {id} could not be found.";
+    404 "SubnetNotFound" subnet_not_found(id) "Subnet {id} could not be found.";
+    404 "SubnetPoolNotFound" subnet_pool_not_found(id) "Subnet pool {id} could not be found.";
+    404 "AddressScopeNotFound" address_scope_not_found(id) "Address scope {id} could not be found.";
+    404 "AddressGroupNotFound" address_group_not_found(id) "Address group {id} could not be found.";
+    404 "PortNotFound" port_not_found(id) "Port {id} could not be found.";
+    404 "PortBindingNotFound" binding_not_found(port, host) "Binding for port {port} for host {host} could not be found.";
+    404 "RouterNotFound" router_not_found(id) "Router {id} could not be found";
+    404 "FloatingIPNotFound" floating_ip_not_found(id) "Floating IP {id} could not be found";
+    404 "SecurityGroupNotFound" security_group_not_found(id) "Security group {id} does not exist";
+    404 "SecurityGroupRuleNotFound" security_group_rule_not_found(id) "Security group rule {id} does not exist";
+    404 "RbacPolicyNotFound" rbac_policy_not_found(id) "RBAC policy of type unknown with ID {id} not found";
+    404 "AgentNotFound" agent_not_found(id) "Agent {id} could not be found.";
+    404 "TagNotFound" tag_not_found(tag) "Tag {tag} could not be found.";
+    404 "AvailabilityZoneNotFound" zone_not_found(zone) "AvailabilityZone {zone} could not be found.";
+}
+
+impl Refusal {
+    /// A refusal that the attribute tables pronounce: always a malformed request.
+    pub fn of_input(kind: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            status: 400,
+            message: message.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_a_name_a_status_and_a_sentence() {
+        let refusal = Refusal::stale(1, 3);
+        assert_eq!(refusal.status, 412);
+        assert_eq!(refusal.kind, "RevisionNumberConstraintFailed");
+        assert_eq!(
+            refusal.to_string(),
+            "Constrained to 1, but current revision is 3"
+        );
+    }
+}
