@@ -1,1 +1,3 @@
-//! api
+//! Speaks: Neutron's v2.0 API over HTTP, identity and policy, and the agents' watch.
+
+pub mod policy;
