@@ -1,3 +1,70 @@
-//! The `nucleon` binary.
+//! The `nucleon` binary: one subcommand a file, each an `Args` and a `run`.
+//!
+//! `main` stays free of threads until a subcommand starts its own runtime: `lab-init` makes
+//! namespaces, which the kernel allows to processes with a single thread only.
 
-fn main() {}
+mod lab;
+mod lab_tools;
+mod plug;
+
+use clap::{Parser, Subcommand};
+use std::error::Error;
+use std::process::ExitCode;
+
+/// What a subcommand gives back: how the process ends, or why it could not do its duty.
+pub(crate) type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
+
+/// OpenStack networking in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "nucleon", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A whole small cloud on this machine: hosts, networks and guests made of namespaces
+    Lab(lab::Args),
+    /// Plug a port into this host's integration bridge, as Nova's os-vif does
+    Plug(plug::PlugArgs),
+    /// Take away what `plug` made
+    Unplug(plug::UnplugArgs),
+    #[command(flatten)]
+    LabTools(lab_tools::Command),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Lab(args) => lab::run(args),
+        Command::Plug(args) => plug::plug(&args),
+        Command::Unplug(args) => plug::unplug(&args),
+        Command::LabTools(command) => lab_tools::run(command),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("nucleon: {}", chain(&*error));
+        ExitCode::FAILURE
+    })
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}
+
+/// Log lines on standard error; `NUCLEON_LOG` says how much (`info` unless set).
+/// The long-running subcommands call it; the others speak by what they print.
+pub(crate) fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("NUCLEON_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

@@ -1,0 +1,208 @@
+//! What a lab asks of its own API: the topology's networks, and a port for every guest.
+
+use crate::client::{Client, ClientError, text};
+use crate::guest::{Guest, GuestWish};
+use crate::lab::{Error, Lab, wait_for};
+use crate::plug::Port;
+use crate::progress::Progress;
+use crate::topology::Network;
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long a port may take to become ACTIVE: a first agent's start is in it.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Lab {
+    /// Makes the networks and guests that the topology names.
+    pub(crate) fn make_intent(&mut self, progress: &Progress) -> Result<(), Error> {
+        let topology = self.record.topology.clone();
+        for network in &topology.networks {
+            progress.step(&format!("network {}", network.name));
+            create_network(&self.client()?, network)?;
+        }
+        for guest in &topology.guests {
+            progress.step(&format!("guest {} on {}", guest.name, guest.host));
+            self.add_guest(GuestWish::new(&guest.name, &guest.host, &guest.network))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a port on the API and a guest that has it, and waits until it is ACTIVE.
+    pub fn add_guest(&mut self, wish: GuestWish) -> Result<Guest, Error> {
+        self.check_free(&wish.name)?;
+        let machine = self.machine(&wish.host)?.clone();
+        let client = self.client()?;
+        let network = find_network(&client, &wish.network)?;
+        let (guest, _) = self.ask_for_port(&client, &network, wish)?;
+        // Written down first: a guest that is half made is one that can be removed.
+        self.record.guests.insert(guest.name.clone(), guest.clone());
+        self.save()?;
+        guest.make(&machine)?;
+        let path = format!("ports/{}", guest.port.id);
+        wait_for(
+            &format!("port {} of guest {} ACTIVE", guest.port.id, guest.name),
+            PATIENCE,
+            "",
+            || Ok(client.get(&path)?["status"] == "ACTIVE"),
+        )?;
+        guest.configure(&machine)?;
+        Ok(guest)
+    }
+
+    /// Makes a guest with a port that nobody was asked about: for labs without a server.
+    pub fn add_bare_guest(&mut self, guest: Guest) -> Result<Guest, Error> {
+        self.check_free(&guest.name)?;
+        let machine = self.machine(&guest.host)?.clone();
+        self.record.guests.insert(guest.name.clone(), guest.clone());
+        self.save()?;
+        guest.make(&machine)?;
+        guest.configure(&machine)?;
+        Ok(guest)
+    }
+
+    /// Takes the guest away, and its port on the API.
+    pub fn remove_guest(&mut self, name: &str) -> Result<(), Error> {
+        let guest = self
+            .record
+            .guests
+            .get(name)
+            .cloned()
+            .ok_or_else(|| self.no_place(name))?;
+        guest.remove(self.machine(&guest.host)?)?;
+        if self.api().is_some() {
+            match self.client()?.delete(&format!("ports/{}", guest.port.id)) {
+                Ok(()) | Err(ClientError::Refused { status: 404, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.record.guests.remove(name);
+        self.save()
+    }
+
+    fn check_free(&self, name: &str) -> Result<(), Error> {
+        if self.place(name).is_ok() {
+            return Err(Error::GuestExists {
+                name: self.name().to_owned(),
+                guest: name.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn ask_for_port(
+        &self,
+        client: &Client,
+        network: &Value,
+        wish: GuestWish,
+    ) -> Result<(Guest, Value), Error> {
+        let vm = Uuid::new_v4();
+        let mut body = json!({
+            "name": wish.name,
+            "network_id": text(network, "id")?,
+            "project_id": text(network, "project_id")?,
+            "device_owner": "compute:nova",
+            "device_id": vm,
+            "binding:host_id": wish.host,
+        });
+        if let Some(attributes) = body.as_object_mut() {
+            attributes.extend(wish.port);
+        }
+        let port = client.create("ports", "port", body)?;
+        if wish.direct && port["port_security_enabled"] != false {
+            client.delete(&format!("ports/{}", text(&port, "id")?))?;
+            return Err(Error::DirectWithPortSecurity { guest: wish.name });
+        }
+        let mtu = network["mtu"]
+            .as_u64()
+            .and_then(|mtu| u32::try_from(mtu).ok());
+        let (addresses, routes) = addresses(client, &port)?;
+        let guest = Guest {
+            name: wish.name,
+            host: wish.host,
+            port: Port {
+                id: parse(text(&port, "id")?)?,
+                mac: text(&port, "mac_address")?.to_owned(),
+                mtu: mtu.ok_or_else(|| answer("a network without an mtu"))?,
+                vm,
+                hybrid: !wish.direct,
+                userspace: self.userspace(),
+            },
+            addresses,
+            routes,
+            addressing: wish.addressing.unwrap_or(self.topology().addressing),
+        };
+        Ok((guest, port))
+    }
+}
+
+/// A network by its id or its name.
+fn find_network(client: &Client, network: &str) -> Result<Value, Error> {
+    if Uuid::parse_str(network).is_ok() {
+        return Ok(client.get(&format!("networks/{network}"))?);
+    }
+    Ok(client.find("networks", network)?)
+}
+
+fn create_network(client: &Client, wanted: &Network) -> Result<(), Error> {
+    let mut body = json!({"name": wanted.name, "project_id": wanted.project});
+    if wanted.external {
+        body["router:external"] = json!(true);
+        body["provider:network_type"] = json!("flat");
+        body["provider:physical_network"] = json!("external");
+    }
+    let network = client.create("networks", "network", body)?;
+    for cidr in &wanted.subnets {
+        let mut subnet = json!({
+            "network_id": text(&network, "id")?,
+            "project_id": wanted.project,
+            "ip_version": if cidr.addr().is_ipv4() { 4 } else { 6 },
+            "cidr": cidr.to_string(),
+        });
+        if wanted.external {
+            subnet["enable_dhcp"] = json!(false);
+        }
+        client.create("subnets", "subnet", subnet)?;
+    }
+    Ok(())
+}
+
+type Addresses = (Vec<IpNet>, Vec<(IpNet, IpAddr)>);
+
+/// The port's addresses, and the routes that its subnets give.
+fn addresses(client: &Client, port: &Value) -> Result<Addresses, Error> {
+    let (mut addresses, mut routes) = (Vec::new(), Vec::new());
+    for fixed in port["fixed_ips"].as_array().into_iter().flatten() {
+        let subnet = client.get(&format!("subnets/{}", text(fixed, "subnet_id")?))?;
+        let address: IpAddr = parse(text(fixed, "ip_address")?)?;
+        let cidr: IpNet = parse(text(&subnet, "cidr")?)?;
+        addresses.push(IpNet::new_assert(address, cidr.prefix_len()));
+        if let Some(gateway) = subnet["gateway_ip"].as_str() {
+            let all = if address.is_ipv4() {
+                "0.0.0.0/0"
+            } else {
+                "::/0"
+            };
+            routes.push((parse(all)?, parse(gateway)?));
+        }
+        for route in subnet["host_routes"].as_array().into_iter().flatten() {
+            routes.push((
+                parse(text(route, "destination")?)?,
+                parse(text(route, "nexthop")?)?,
+            ));
+        }
+    }
+    Ok((addresses, routes))
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| answer(text))
+}
+
+fn answer(what: &str) -> Error {
+    Error::Answer {
+        what: what.to_owned(),
+    }
+}

@@ -1,0 +1,208 @@
+//! Plugs a port into the integration bridge exactly as Nova's os-vif does.
+//!
+//! Hybrid, for a firewall made of iptables, which sees only what crosses a Linux bridge:
+//!
+//! ```text
+//! guest ── tapX ── qbrX (Linux bridge) ── qvbX ══ qvoX ── br-int
+//! ```
+//!
+//! Direct: `guest ── tapX ── br-int`. The OVS Interface that carries `iface-id`, by which the
+//! agent knows the port, is qvoX there and tapX here. X is the first 11 characters of the port id.
+
+use crate::command::{CommandError, Place};
+use crate::fabric::without_checksum_offload;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// A port as os-vif is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    pub id: Uuid,
+    pub mac: String,
+    pub mtu: u32,
+    /// The instance that the port belongs to.
+    pub vm: Uuid,
+    pub hybrid: bool,
+    /// Whether the bridge's datapath is userspace's, which cannot finish checksums.
+    pub userspace: bool,
+}
+
+/// What is on the other end of the tap.
+#[derive(Debug, Clone, Copy)]
+pub enum End<'a> {
+    /// A virtual machine opens the tap.
+    Tap,
+    /// A network namespace of the same place has the other end as its `eth0`.
+    Netns(&'a str),
+}
+
+/// A device's name: its kind and the first 11 characters of the port's id.
+#[must_use]
+pub fn device(kind: &str, port: Uuid) -> String {
+    format!("{kind}{}", &port.to_string()[..11])
+}
+
+/// Makes devices and the bridge's port. What was made is taken away again when a step fails.
+pub fn plug(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<(), CommandError> {
+    let made = make(place, bridge, port, end);
+    if made.is_err() {
+        // The first error is the one worth telling.
+        let _ = unplug(place, bridge, port.id);
+    }
+    made
+}
+
+fn make(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<(), CommandError> {
+    let tap = device("tap", port.id);
+    if port.hybrid {
+        make_hybrid(place, port)?;
+    }
+    place.ip(&tap_lines(port, end))?;
+    if port.userspace {
+        offload_off(place, port, end)?;
+    }
+    let interface = if port.hybrid {
+        device("qvo", port.id)
+    } else {
+        tap
+    };
+    add_to_bridge(place, bridge, &interface, port)
+}
+
+/// qbr, qvb and qvo with os-vif's settings: no forwarding delay, no ageing (the bridge has two
+/// ends and floods), no spanning tree, no multicast snooping, no IPv6 of its own.
+fn make_hybrid(place: &Place, port: &Port) -> Result<(), CommandError> {
+    let [qbr, qvb, qvo] = ["qbr", "qvb", "qvo"].map(|kind| device(kind, port.id));
+    let mtu = port.mtu;
+    place.ip(&[
+        format!(
+            "link add {qbr} type bridge forward_delay 0 ageing_time 0 stp_state 0 mcast_snooping 0"
+        ),
+        format!("link add {qvb} mtu {mtu} type veth peer name {qvo} mtu {mtu}"),
+        format!("link set {qvb} promisc on master {qbr} up"),
+        format!("link set {qvo} promisc on up"),
+    ])?;
+    place.run(&[
+        "sysctl",
+        "-qw",
+        &format!("net.ipv6.conf.{qbr}.disable_ipv6=1"),
+    ])?;
+    place.ip(&[format!("link set {qbr} up")])
+}
+
+fn tap_lines(port: &Port, end: End<'_>) -> Vec<String> {
+    let tap = device("tap", port.id);
+    let (mac, mtu) = (&port.mac, port.mtu);
+    let mut lines = match end {
+        End::Tap => vec![
+            format!("tuntap add {tap} mode tap"),
+            format!("link set {tap} mtu {mtu}"),
+        ],
+        End::Netns(netns) => vec![format!(
+            "link add {tap} mtu {mtu} type veth peer name eth0 address {mac} mtu {mtu} netns {netns}"
+        )],
+    };
+    if port.hybrid {
+        lines.push(format!("link set {tap} master {}", device("qbr", port.id)));
+    }
+    lines.push(format!("link set {tap} up"));
+    lines
+}
+
+fn offload_off(place: &Place, port: &Port, end: End<'_>) -> Result<(), CommandError> {
+    if port.hybrid {
+        without_checksum_offload(place, &device("qvb", port.id))?;
+        without_checksum_offload(place, &device("qvo", port.id))?;
+    }
+    match end {
+        End::Tap => Ok(()),
+        End::Netns(netns) => {
+            without_checksum_offload(place, &device("tap", port.id))?;
+            without_checksum_offload(&place.netns(netns), "eth0")
+        }
+    }
+}
+
+/// The bridge's port and what its Interface row says, in one transaction.
+fn add_to_bridge(
+    place: &Place,
+    bridge: &str,
+    interface: &str,
+    port: &Port,
+) -> Result<(), CommandError> {
+    place
+        .run(&[
+            "ovs-vsctl",
+            "--timeout=30",
+            "--",
+            "--may-exist",
+            "add-port",
+            bridge,
+            interface,
+            "--",
+            "set",
+            "Interface",
+            interface,
+            &format!("external_ids:iface-id={}", port.id),
+            "external_ids:iface-status=active",
+            // Quoted: Open vSwitch's parser ends an unquoted value at a colon.
+            &format!("external_ids:attached-mac=\"{}\"", port.mac),
+            &format!("external_ids:vm-uuid={}", port.vm),
+        ])
+        .map(drop)
+}
+
+/// Takes away whatever `plug` made, or a part of it.
+pub fn unplug(place: &Place, bridge: &str, port: Uuid) -> Result<(), CommandError> {
+    let [qbr, qvo, tap] = ["qbr", "qvo", "tap"].map(|kind| device(kind, port));
+    let mut del_port = vec!["ovs-vsctl", "--timeout=30"];
+    for interface in [&qvo, &tap] {
+        del_port.extend(["--", "--if-exists", "del-port", bridge, interface]);
+    }
+    place.run(&del_port)?;
+    for device in [&tap, &qvo, &qbr] {
+        if place.run(&["ip", "link", "show", "dev", device]).is_ok() {
+            place.run(&["ip", "link", "del", device])?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_novas() {
+        let port = Uuid::parse_str("933ea4df-579d-4ce9-87b9-1b0afd16462f").unwrap();
+        assert_eq!(device("qvo", port), "qvo933ea4df-57");
+        assert_eq!(device("tap", port).len(), 14);
+    }
+
+    #[test]
+    fn a_direct_tap_has_no_bridge() {
+        let port = Port {
+            id: Uuid::nil(),
+            mac: "fa:16:3e:00:00:01".to_owned(),
+            mtu: 1450,
+            vm: Uuid::nil(),
+            hybrid: false,
+            userspace: true,
+        };
+        assert_eq!(
+            tap_lines(&port, End::Netns("red1")),
+            [
+                "link add tap00000000-00 mtu 1450 type veth peer name eth0 address fa:16:3e:00:00:01 mtu 1450 netns red1",
+                "link set tap00000000-00 up",
+            ]
+        );
+        let hybrid = Port {
+            hybrid: true,
+            ..port
+        };
+        assert_eq!(
+            tap_lines(&hybrid, End::Tap)[2],
+            "link set tap00000000-00 master qbr00000000-00"
+        );
+    }
+}
