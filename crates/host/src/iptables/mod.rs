@@ -1,6 +1,17 @@
 //! iptables, both versions of IP: tables, chains, rules. A rule is typed where `walk` has to
 //! evaluate it and `plan` has to write it; the rest is kept as it stood.
+mod condition;
+mod print;
+mod read;
+mod target;
+#[cfg(test)]
+mod tests;
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use print::{print_chain, print_iptables, print_rule, print_table};
+pub use read::{protocol_name, protocol_number, read_iptables, read_iptables_of, read_rule};
 
 use ipnet::IpNet;
 
