@@ -20,7 +20,7 @@ pub(super) fn tokens(line: &str) -> Result<Vec<Token>, ParseError> {
     let mut current: Option<Token> = None;
     let (mut quoted, mut escaped) = (None, false);
     for (at, c) in line.char_indices() {
-        if !quoted.is_some() && c.is_whitespace() {
+        if quoted.is_none() && c.is_whitespace() {
             out.extend(current.take());
             continue;
         }

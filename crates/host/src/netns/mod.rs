@@ -1,4 +1,21 @@
 //! One network namespace: links, addresses, routes, rules, neighbours, filters, sets, settings.
+mod ip_addr;
+mod observed;
+mod route;
+#[cfg(test)]
+mod tests;
+
+pub use ip_addr::{
+    LinksAndAddrs, print_addr, print_link, read_brctl_show, read_bridge_link, read_ip_addr,
+};
+pub use observed::{
+    print_connection, print_sysctls, read_conntrack, read_listeners, read_netns_list, read_sysctls,
+};
+pub use route::{
+    DEFAULT, LOCAL, MAIN, Routes, print_ip_rule, print_neighbour, print_route, read_neighbours,
+    read_route, read_routes, read_rules, table_name,
+};
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -288,7 +305,6 @@ pub struct Tuple {
     pub icmp_type: Option<u8>,
     pub icmp_code: Option<u8>,
     pub icmp_id: Option<u16>,
-    pub zone: Option<u16>,
 }
 
 macro_rules! carries_why {
