@@ -13,6 +13,7 @@ pub mod names;
 pub mod netns;
 pub mod ovs;
 pub mod process;
+pub mod snapshot;
 pub mod state;
 pub mod text;
 pub mod why;
