@@ -1,6 +1,32 @@
-# make demo: a whole small cloud on this machine. make test: every check there is.
-.PHONY: test
+# make demo       a whole small cloud on this machine, left running; make demo-down ends it
+# make test       every check there is: format, lints, unit tests, end-to-end tests in labs
+# make test-long  the end-to-end tests that take long
+#
+# What is missing on a fresh Debian 12 is installed first: packages, a Rust toolchain, cargo-nextest.
+.PHONY: demo demo-down test test-long build check e2e
+
+NUCLEON := target/release/nucleon
+# Labs need root; building does not.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,CARGO_HOME,RUSTUP_HOME)
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/sbin:/sbin
+
+demo: build
+	$(AS_ROOT) tools/demo $(NUCLEON)
+
+demo-down:
+	$(AS_ROOT) $(NUCLEON) lab --name demo down
+
+build:
+	$(AS_ROOT) tools/install build lab
+	tools/install rust
+	cargo build --release --locked -p cli
+
 test:
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo nextest run --workspace --locked
+	$(AS_ROOT) tools/install build lab test
+	tools/install rust nextest
+	tools/lanes check e2e
+
+test-long:
+	$(AS_ROOT) tools/install build lab test
+	tools/install rust nextest
+	tools/lanes long

@@ -60,7 +60,7 @@ pub(crate) fn plug(args: &PlugArgs) -> Outcome {
     let port = bind(args, &place)?;
     let end = args.netns.as_deref().map_or(End::Tap, End::Netns);
     plug::plug(&place, &args.common.bridge, &port, end)?;
-    println!("{}", plug::device("tap", port.id));
+    println!("{}", host::names::tap(&port.id.to_string()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,7 +1,7 @@
 //! The lab's own Nucleon: `nucleon server` in the controller and `nucleon agent` in every host.
 
 use crate::command::{CommandError, Place};
-use crate::host::Machine;
+use crate::machine::Machine;
 use crate::topology::{Topology, management_address, tunnel_address};
 use std::fs::{self, File};
 use std::io;

@@ -10,7 +10,7 @@
 //! neighbours: what reaches them was routed.
 
 use crate::command::{CommandError, Place};
-use crate::host::Machine;
+use crate::machine::Machine;
 use crate::topology::{Topology, management_address, tunnel_address};
 
 /// The namespace of the bridges.

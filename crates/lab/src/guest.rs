@@ -1,7 +1,7 @@
 //! Guests: network namespaces of a host, plugged as Nova plugs a virtual machine.
 
 use crate::command::{CommandError, Place};
-use crate::host::Machine;
+use crate::machine::Machine;
 use crate::plug::{self, End, Port};
 use crate::topology::Addressing;
 use ipnet::IpNet;

@@ -5,7 +5,7 @@ use crate::command::{CommandError, Place};
 use crate::daemons::{self, Daemon};
 use crate::fabric::{self, FABRIC, Machines, OUTSIDE};
 use crate::guest::{DHCP_SCRIPT, Guest};
-use crate::host::{HostError, Machine};
+use crate::machine::{HostError, Machine};
 use crate::ovs;
 use crate::progress::Progress;
 use crate::state::{DEFAULT_DIR, Folder, Record};
@@ -337,7 +337,14 @@ impl Lab {
             name: self.name().to_owned(),
             source,
         })?;
-        self.record.api = Some(format!("http://{address}"));
+        let api = format!("http://{address}");
+        std::fs::write(self.path().join("clouds.yaml"), clouds(self.name(), &api)).map_err(
+            |source| Error::State {
+                name: self.name().to_owned(),
+                source,
+            },
+        )?;
+        self.record.api = Some(api);
         let to = daemons::api_address(position).to_string();
         let args = ["lab-init".to_owned(), "forward".to_owned(), to];
         let machine = self.machine(&host)?;
@@ -413,6 +420,14 @@ impl Lab {
         }
         Ok(())
     }
+}
+
+/// What unchanged OpenStack clients read to find the API, which asks nobody who they are.
+fn clouds(name: &str, api: &str) -> String {
+    format!(
+        "clouds:\n  nucleon-{name}:\n    auth_type: none\n    auth:\n      endpoint: {api}\n    \
+         network_endpoint_override: {api}\n    region_name: RegionOne\n"
+    )
 }
 
 /// Waits until `done` says so, asking again and again.

@@ -1,7 +1,7 @@
 //! A host's own Open vSwitch: started by hand, as there is no service manager in a host.
 
 use crate::command::{CommandError, Place};
-use crate::host::Machine;
+use crate::machine::Machine;
 use crate::topology::{Host, tunnel_address};
 use std::time::{Duration, Instant};
 

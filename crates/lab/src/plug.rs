@@ -11,6 +11,7 @@
 
 use crate::command::{CommandError, Place};
 use crate::fabric::without_checksum_offload;
+use host::names;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -36,10 +37,24 @@ pub enum End<'a> {
     Netns(&'a str),
 }
 
-/// A device's name: its kind and the first 11 characters of the port's id.
-#[must_use]
-pub fn device(kind: &str, port: Uuid) -> String {
-    format!("{kind}{}", &port.to_string()[..11])
+/// The names of a port's devices, which are computed from its id.
+struct Names {
+    tap: String,
+    qbr: String,
+    qvb: String,
+    qvo: String,
+}
+
+impl Names {
+    fn of(port: Uuid) -> Self {
+        let id = port.to_string();
+        Self {
+            tap: names::tap(&id),
+            qbr: names::qbr(&id),
+            qvb: names::qvb(&id),
+            qvo: names::qvo(&id),
+        }
+    }
 }
 
 /// Makes devices and the bridge's port. What was made is taken away again when a step fails.
@@ -53,7 +68,7 @@ pub fn plug(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<()
 }
 
 fn make(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<(), CommandError> {
-    let tap = device("tap", port.id);
+    let names = Names::of(port.id);
     if port.hybrid {
         make_hybrid(place, port)?;
     }
@@ -61,18 +76,14 @@ fn make(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<(), Co
     if port.userspace {
         offload_off(place, port, end)?;
     }
-    let interface = if port.hybrid {
-        device("qvo", port.id)
-    } else {
-        tap
-    };
+    let interface = if port.hybrid { names.qvo } else { names.tap };
     add_to_bridge(place, bridge, &interface, port)
 }
 
 /// qbr, qvb and qvo with os-vif's settings: no forwarding delay, no ageing (the bridge has two
 /// ends and floods), no spanning tree, no multicast snooping, no IPv6 of its own.
 fn make_hybrid(place: &Place, port: &Port) -> Result<(), CommandError> {
-    let [qbr, qvb, qvo] = ["qbr", "qvb", "qvo"].map(|kind| device(kind, port.id));
+    let Names { qbr, qvb, qvo, .. } = Names::of(port.id);
     let mtu = port.mtu;
     place.ip(&[
         format!(
@@ -91,7 +102,7 @@ fn make_hybrid(place: &Place, port: &Port) -> Result<(), CommandError> {
 }
 
 fn tap_lines(port: &Port, end: End<'_>) -> Vec<String> {
-    let tap = device("tap", port.id);
+    let Names { tap, qbr, .. } = Names::of(port.id);
     let (mac, mtu) = (&port.mac, port.mtu);
     let mut lines = match end {
         End::Tap => vec![
@@ -103,21 +114,22 @@ fn tap_lines(port: &Port, end: End<'_>) -> Vec<String> {
         )],
     };
     if port.hybrid {
-        lines.push(format!("link set {tap} master {}", device("qbr", port.id)));
+        lines.push(format!("link set {tap} master {qbr}"));
     }
     lines.push(format!("link set {tap} up"));
     lines
 }
 
 fn offload_off(place: &Place, port: &Port, end: End<'_>) -> Result<(), CommandError> {
+    let names = Names::of(port.id);
     if port.hybrid {
-        without_checksum_offload(place, &device("qvb", port.id))?;
-        without_checksum_offload(place, &device("qvo", port.id))?;
+        without_checksum_offload(place, &names.qvb)?;
+        without_checksum_offload(place, &names.qvo)?;
     }
     match end {
         End::Tap => Ok(()),
         End::Netns(netns) => {
-            without_checksum_offload(place, &device("tap", port.id))?;
+            without_checksum_offload(place, &names.tap)?;
             without_checksum_offload(&place.netns(netns), "eth0")
         }
     }
@@ -154,7 +166,7 @@ fn add_to_bridge(
 
 /// Takes away whatever `plug` made, or a part of it.
 pub fn unplug(place: &Place, bridge: &str, port: Uuid) -> Result<(), CommandError> {
-    let [qbr, qvo, tap] = ["qbr", "qvo", "tap"].map(|kind| device(kind, port));
+    let Names { tap, qbr, qvo, .. } = Names::of(port);
     let mut del_port = vec!["ovs-vsctl", "--timeout=30"];
     for interface in [&qvo, &tap] {
         del_port.extend(["--", "--if-exists", "del-port", bridge, interface]);
@@ -171,13 +183,6 @@ pub fn unplug(place: &Place, bridge: &str, port: Uuid) -> Result<(), CommandErro
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_novas() {
-        let port = Uuid::parse_str("933ea4df-579d-4ce9-87b9-1b0afd16462f").unwrap();
-        assert_eq!(device("qvo", port), "qvo933ea4df-57");
-        assert_eq!(device("tap", port).len(), 14);
-    }
 
     #[test]
     fn a_direct_tap_has_no_bridge() {
