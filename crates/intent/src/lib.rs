@@ -7,6 +7,7 @@
 
 pub mod attrs;
 pub mod id;
+pub mod import;
 mod index;
 pub mod noun;
 pub mod state;

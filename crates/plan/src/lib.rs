@@ -1,1 +1,46 @@
-//! plan
+//! Compiles: the part of intent that one host needs → the host state that is wanted.
+//!
+//! [`compile`] never fails: what is broken or incomplete in intent becomes a [`Note`], and the rest
+//! of the host is planned all the same. Everything that is emitted says why. A pipeline is a list
+//! ([`STAGES`]), a stage is a file.
+//!
+//! What the kernel adds by itself (link-local addresses, connected routes, table `local`) is never
+//! in a plan, and never taken for drift.
+
+pub mod dhcp;
+pub mod draft;
+pub mod l3;
+mod numbers;
+mod rules;
+mod settings;
+
+pub use draft::{Draft, Note};
+pub use numbers::{GivenBack, Numbers, Pool};
+pub use settings::{AgentMode, DhcpSettings, MetadataSettings, Settings};
+
+use host::HostState;
+use intent::View;
+
+/// What one host should hold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub want: HostState,
+    pub numbers: Numbers,
+    pub given_back: GivenBack,
+    pub notes: Vec<Note>,
+}
+
+/// One step of the compiler: reads the view, writes its part of the draft.
+type Stage = fn(&mut Draft<'_>);
+
+/// The compiler's steps, in the order in which they are taken.
+const STAGES: &[(&str, Stage)] = &[("dhcp", dhcp::emit), ("routers", l3::emit)];
+
+/// What `view` asks of the host that `settings` describe and that holds `numbers`.
+pub fn compile(view: &View, settings: &Settings, numbers: &Numbers) -> Plan {
+    let mut draft = Draft::new(view, settings, numbers.clone());
+    for (_, stage) in STAGES {
+        stage(&mut draft);
+    }
+    draft.finish()
+}

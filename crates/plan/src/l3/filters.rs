@@ -1,0 +1,227 @@
+//! A router's iptables.
+//!
+//! - nat: floating IPs first (DNAT coming in, SNAT going out), then everyone else's source
+//!   address becomes the router's; what passes between inner networks keeps its addresses. A
+//!   request for metadata is turned to our listener.
+//! - mangle: marks. Bit 0 of the low half: metadata, may reach the listener; bit 1: came from
+//!   outside. The high half is the address scope.
+//! - filter: the listener takes only what was marked; nothing crosses between address scopes
+//!   without NAT.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use host::{Why, names, netns::Family};
+use intent::{AddressScopeId, Port};
+
+use super::site::{Outside, Site};
+use crate::{Draft, dhcp::METADATA_V4, dhcp::METADATA_V6, rules::Writer};
+
+/// The mark of a device whose subnets are in no address scope; scopes count on from it.
+const NO_SCOPE: u32 = 0x400;
+
+pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
+    v4(draft, site);
+    v6(draft, site);
+}
+
+fn v4(draft: &mut Draft<'_>, site: &Site<'_>) {
+    let mut writer = Writer::new(names::L3_CHAINS, site.why());
+    v4_chains(&mut writer);
+    marks_v4(&mut writer, site);
+    metadata(draft, &mut writer, site, METADATA_V4);
+    translate(draft, &mut writer, site);
+    scopes(draft, &mut writer, site, Family::V4);
+    writer.finish(draft, &site.ns, Family::V4);
+}
+
+fn v6(draft: &mut Draft<'_>, site: &Site<'_>) {
+    let mut writer = Writer::new(names::L3_CHAINS, site.why());
+    writer.own("mangle", "scope");
+    writer.own("filter", "scope");
+    writer.rule("filter", "FORWARD", "-j $-scope", site.why());
+    writer.rule("mangle", "PREROUTING", "-j $-scope", site.why());
+    writer.rule("mangle", "PREROUTING", RESTORE_SCOPE, site.why());
+    metadata(draft, &mut writer, site, METADATA_V6);
+    scopes(draft, &mut writer, site, Family::V6);
+    writer.finish(draft, &site.ns, Family::V6);
+}
+
+const RESTORE_SCOPE: &str = "-m connmark ! --mark 0x0/0xffff0000 \
+     -j CONNMARK --restore-mark --nfmask 0xffff0000 --ctmask 0xffff0000";
+const SAVE_SCOPE: &str = "-m connmark --mark 0x0/0xffff0000 \
+     -j CONNMARK --save-mark --nfmask 0xffff0000 --ctmask 0xffff0000";
+
+fn v4_chains(writer: &mut Writer) {
+    for chain in ["float-snat", "floatingip", "mark", "scope"] {
+        writer.own("mangle", chain);
+    }
+    writer.own("filter", "scope");
+    for chain in ["OUTPUT", "POSTROUTING"] {
+        writer.hang("nat", chain);
+    }
+    writer.base("nat", "POSTROUTING", "-j neutron-postrouting-bottom");
+    for chain in ["float-snat", "snat"] {
+        writer.own("nat", chain);
+    }
+    let comment = "-m comment --comment \"Perform source NAT on outgoing traffic.\" -j $-snat";
+    writer.base("nat", "neutron-postrouting-bottom", comment);
+}
+
+fn marks_v4(writer: &mut Writer, site: &Site<'_>) {
+    let rules = ["-j $-mark", "-j $-scope", RESTORE_SCOPE, "-j $-floatingip"];
+    for rule in rules {
+        writer.rule("mangle", "PREROUTING", rule, site.why());
+    }
+    writer.rule("mangle", "float-snat", SAVE_SCOPE, site.why());
+    writer.rule("filter", "FORWARD", "-j $-scope", site.why());
+}
+
+/// A guest's request is marked before anything else sees it, turned to the listener's port, and
+/// let in by its mark; the port itself is closed.
+fn metadata(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, address: IpAddr) {
+    if !site.metadata {
+        return;
+    }
+    let port = draft.settings.metadata.port;
+    let request = match address {
+        IpAddr::V4(_) => format!("-d {address}/32 -i qr-+ -p tcp -m tcp --dport 80"),
+        IpAddr::V6(_) => format!("-d {address}/128 -i qr-+ -p tcp -m tcp --dport 80"),
+    };
+    let mark = format!("{request} -j MARK --set-xmark 0x1/0xffff");
+    writer.rule("mangle", "PREROUTING", &mark, site.why());
+    let redirect = format!("{request} -j REDIRECT --to-ports {port}");
+    writer.rule("nat", "PREROUTING", &redirect, site.why());
+    writer.rule(
+        "filter",
+        "INPUT",
+        "-m mark --mark 0x1/0xffff -j ACCEPT",
+        site.why(),
+    );
+    let close = format!("-p tcp -m tcp --dport {port} -j DROP");
+    writer.rule("filter", "INPUT", &close, site.why());
+}
+
+fn translate(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
+    let Some(outside) = &site.outside else {
+        return;
+    };
+    let (device, why) = (&outside.device, || Why::of("port", outside.port.id));
+    let save = format!("-o {device} {SAVE_SCOPE}");
+    writer.rule("mangle", "POSTROUTING", &save, why());
+    let from_outside = format!("-i {device} -j MARK --set-xmark 0x2/0xffff");
+    writer.rule("mangle", "mark", &from_outside, why());
+    floating(draft, writer, site);
+    writer.rule("nat", "snat", "-j $-float-snat", why());
+    let mut addresses = outside.port.addresses();
+    let Some(address) = addresses.find(IpAddr::is_ipv4) else {
+        return;
+    };
+    let keep = format!("! -o {device} -m conntrack ! --ctstate DNAT -j ACCEPT");
+    writer.rule("nat", "POSTROUTING", &keep, why());
+    if outside.snat {
+        let to = format!("-o {device} -j SNAT --to-source {address} --random-fully");
+        writer.rule("nat", "snat", &to, why());
+    }
+    // A guest that asks for a floating IP of this router is answered through the router.
+    let hairpin = format!(
+        "-m mark ! --mark 0x2/0xffff -m conntrack --ctstate DNAT -j SNAT --to-source {address} --random-fully"
+    );
+    writer.rule("nat", "snat", &hairpin, why());
+}
+
+fn floating(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
+    for floating_ip in &site.floating {
+        let why = || Why::of("floatingip", floating_ip.id);
+        let (Some(IpAddr::V4(fixed)), IpAddr::V4(floating)) = (
+            floating_ip.fixed_ip_address,
+            floating_ip.floating_ip_address,
+        ) else {
+            continue;
+        };
+        for chain in ["OUTPUT", "PREROUTING"] {
+            let rule = format!("-d {floating}/32 -j DNAT --to-destination {fixed}");
+            writer.rule("nat", chain, &rule, why());
+        }
+        let rule = format!("-s {fixed}/32 -j SNAT --to-source {floating} --random-fully");
+        writer.rule("nat", "float-snat", &rule, why());
+        if let Some(mark) = scope_of_address(draft, site, fixed.into()) {
+            let rule = format!("-d {floating}/32 -j MARK --set-xmark {mark:#x}/0xffff0000");
+            writer.rule("mangle", "floatingip", &rule, why());
+            let rule = format!("-s {fixed}/32 -j $-float-snat");
+            writer.rule("mangle", "FORWARD", &rule, why());
+        }
+    }
+}
+
+/// The mark of a fixed address, where its subnet is in a scope.
+fn scope_of_address(draft: &Draft<'_>, site: &Site<'_>, address: IpAddr) -> Option<u32> {
+    let mut inside = site
+        .inside
+        .iter()
+        .flat_map(|(_, port)| draft.prefixes(port));
+    let (subnet, _) = inside.find(|(subnet, _)| subnet.cidr.contains(&address))?;
+    let scope = scope_of(draft, subnet.subnetpool_id?)?;
+    let rank = known_scopes(draft, site)
+        .iter()
+        .position(|known| *known == scope)?;
+    Some(mark(Some(rank)))
+}
+
+fn scope_of(draft: &Draft<'_>, pool: intent::SubnetPoolId) -> Option<AddressScopeId> {
+    draft.view.subnet_pools.get(&pool)?.address_scope_id
+}
+
+/// The address scopes that the router touches, in the order of their ids.
+fn known_scopes(draft: &Draft<'_>, site: &Site<'_>) -> Vec<AddressScopeId> {
+    let ports = devices(site).map(|(_, port)| port);
+    let subnets = ports.flat_map(|port| draft.prefixes(port));
+    let scopes: BTreeSet<_> = subnets
+        .filter_map(|(subnet, _)| scope_of(draft, subnet.subnetpool_id?))
+        .collect();
+    scopes.into_iter().collect()
+}
+
+fn devices<'a>(site: &'a Site<'_>) -> impl Iterator<Item = (&'a str, &'a Port)> {
+    let inside = site
+        .inside
+        .iter()
+        .map(|(device, port)| (device.as_str(), *port));
+    let outside = site.outside.as_ref();
+    inside.chain(outside.map(|Outside { device, port, .. }| (device.as_str(), *port)))
+}
+
+fn mark(rank: Option<usize>) -> u32 {
+    let rank = rank
+        .and_then(|rank| u32::try_from(rank).ok())
+        .map_or(0, |rank| rank + 1);
+    (NO_SCOPE + rank) << 16
+}
+
+/// What comes in by a device has its scope's mark; what goes out by one must have it, but for what
+/// leaves by the gateway and is translated.
+fn scopes(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, family: Family) {
+    let known = known_scopes(draft, site);
+    for (device, port) in devices(site) {
+        let prefixes = draft.prefixes(port);
+        let mut of_family = prefixes
+            .iter()
+            .filter(|(_, net)| Family::of(net.addr()) == family);
+        let Some((subnet, _)) = of_family.next() else {
+            continue;
+        };
+        let scope = subnet.subnetpool_id.and_then(|pool| scope_of(draft, pool));
+        let mark = mark(scope.and_then(|scope| known.iter().position(|known| *known == scope)));
+        let why = || Why::of("port", port.id);
+        let rule = format!("-i {device} -j MARK --set-xmark {mark:#x}/0xffff0000");
+        writer.rule("mangle", "scope", &rule, why());
+        let translated = family == Family::V4
+            && site
+                .outside
+                .as_ref()
+                .is_some_and(|out| out.snat && out.device == device);
+        if !translated {
+            let rule = format!("-o {device} -m mark ! --mark {mark:#x}/0xffff0000 -j DROP");
+            writer.rule("filter", "scope", &rule, why());
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! One namespace of a router: devices, addresses, settings, the metadata listener.
+//!
+//! Settings come before devices and addresses when they are applied: a guest that is sent a
+//! redirect by a router that is half there believes it for minutes.
+
+use host::{Merge, NsName, Why, netns::Listener};
+use intent::{FloatingIp, Port, Router};
+use ipnet::IpNet;
+
+use crate::Draft;
+
+pub(super) struct Site<'a> {
+    pub(super) router: &'a Router,
+    pub(super) ns: NsName,
+    /// Interfaces towards subnets, with their devices.
+    pub(super) inside: Vec<(String, &'a Port)>,
+    pub(super) outside: Option<Outside<'a>>,
+    /// Floating IPs that this namespace translates.
+    pub(super) floating: Vec<&'a FloatingIp>,
+    /// Guests' requests for metadata are taken here.
+    pub(super) metadata: bool,
+}
+
+/// The device that leads to the external network.
+pub(super) struct Outside<'a> {
+    pub(super) device: String,
+    pub(super) port: &'a Port,
+    pub(super) snat: bool,
+}
+
+impl Site<'_> {
+    pub(super) fn why(&self) -> Why {
+        Why::of("router", self.router.id)
+    }
+}
+
+pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
+    draft.netns(&site.ns).why_mut().merge(site.why());
+    settings(draft, site);
+    for (device, port) in &site.inside {
+        device_with_addresses(draft, site, device, port);
+    }
+    if let Some(outside) = &site.outside {
+        device_with_addresses(draft, site, &outside.device, outside.port);
+        accept_announcements(draft, site, outside);
+        for floating_ip in &site.floating {
+            let address = IpNet::from(floating_ip.floating_ip_address);
+            let why = Why::of("floatingip", floating_ip.id);
+            draft.address(&site.ns, &outside.device, address, why);
+        }
+    }
+    if site.metadata {
+        let port = draft.settings.metadata.port;
+        draft.netns(&site.ns).listeners.insert(Listener {
+            proto: "tcp".to_owned(),
+            addr: None,
+            port,
+            dev: None,
+            process: None,
+        });
+    }
+}
+
+fn device_with_addresses(draft: &mut Draft<'_>, site: &Site<'_>, device: &str, port: &Port) {
+    draft.service_port(&site.ns, device, port);
+    for (_, net) in draft.prefixes(port) {
+        draft.address(&site.ns, device, net, Why::of("port", port.id));
+    }
+}
+
+/// What makes a namespace a router: it forwards, and answers ARP only for what stands on the
+/// device that was asked.
+fn settings(draft: &mut Draft<'_>, site: &Site<'_>) {
+    for (key, value) in [
+        ("net.ipv4.conf.all.arp_announce", "2"),
+        ("net.ipv4.conf.all.arp_ignore", "1"),
+        ("net.ipv4.ip_forward", "1"),
+        ("net.ipv6.conf.all.forwarding", "1"),
+    ] {
+        draft.sysctl(&site.ns, key, value, site.why());
+    }
+}
+
+/// A gateway that was given no IPv6 way out listens for one.
+fn accept_announcements(draft: &mut Draft<'_>, site: &Site<'_>, outside: &Outside<'_>) {
+    let told = draft.prefixes(outside.port);
+    let told = told
+        .iter()
+        .any(|(subnet, _)| subnet.ip_version() == 6 && subnet.gateway_ip.is_some());
+    if !told {
+        let key = format!("net.ipv6.conf.{}.accept_ra", outside.device);
+        draft.sysctl(&site.ns, &key, "2", Why::of("port", outside.port.id));
+    }
+}

@@ -1,0 +1,129 @@
+//! iptables of one namespace, written as iptables itself writes them.
+//!
+//! A rule in a stage reads like the rule on the host (`-d 10.0.0.1/32 -j ACCEPT`) and goes through
+//! the one grammar that `host` has. Text that the grammar does not take is a defect of the stage:
+//! the rule is left out and said, and tests look for such notes.
+
+use std::collections::BTreeMap;
+
+use host::{
+    NsName, Why,
+    iptables::{Chain, Iptables, read_rule},
+    netns::Family,
+};
+
+use crate::Draft;
+
+/// The chains that a component hangs into the built-in ones, in one family.
+pub(crate) struct Writer {
+    component: &'static str,
+    tables: Iptables,
+    /// Rules that the grammar refused, with what it said.
+    refused: Vec<String>,
+    why: Why,
+}
+
+/// The built-in chains, in the tables that have them.
+const BUILT_IN: &[(&str, &[&str])] = &[
+    ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
+    (
+        "mangle",
+        &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
+    ),
+    ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
+    ("raw", &["PREROUTING", "OUTPUT"]),
+];
+
+impl Writer {
+    /// The skeleton that Neutron's agents hang into the tables: in each built-in chain a jump to
+    /// the component's own, and `neutron-filter-top` before them in filter.
+    pub(crate) fn new(component: &'static str, why: Why) -> Self {
+        let mut writer = Self {
+            component,
+            tables: BTreeMap::new(),
+            refused: Vec::new(),
+            why,
+        };
+        for (table, chains) in BUILT_IN {
+            for chain in *chains {
+                writer.chain(table, chain).policy = Some("ACCEPT".to_owned());
+            }
+        }
+        for (table, chains) in [
+            ("mangle", BUILT_IN[1].1),
+            ("raw", BUILT_IN[3].1),
+            ("nat", &["PREROUTING"]),
+        ] {
+            chains.iter().for_each(|chain| writer.hang(table, chain));
+        }
+        writer.filter_skeleton();
+        writer
+    }
+
+    fn filter_skeleton(&mut self) {
+        let own = self.component;
+        self.chain("filter", "neutron-filter-top");
+        self.own("filter", "local");
+        self.hang("filter", "INPUT");
+        for chain in ["FORWARD", "OUTPUT"] {
+            self.base("filter", chain, "-j neutron-filter-top");
+            self.hang("filter", chain);
+        }
+        let to_local = format!("-j {own}-local");
+        self.base("filter", "neutron-filter-top", &to_local);
+    }
+
+    /// In a built-in chain, a jump to the component's chain of the same name.
+    pub(crate) fn hang(&mut self, table: &str, chain: &str) {
+        self.own(table, chain);
+        let jump = format!("-j {}-{chain}", self.component);
+        self.base(table, chain, &jump);
+    }
+
+    /// A chain of the component, empty until rules come.
+    pub(crate) fn own(&mut self, table: &str, name: &str) {
+        let name = format!("{}-{name}", self.component);
+        self.chain(table, &name);
+    }
+
+    pub(crate) fn chain(&mut self, table: &str, name: &str) -> &mut Chain {
+        let chains = &mut self.tables.entry(table.to_owned()).or_default().chains;
+        let why = &self.why;
+        chains.entry(name.to_owned()).or_insert_with(|| Chain {
+            why: why.clone(),
+            ..Chain::default()
+        })
+    }
+
+    /// A rule of the component's chain `name`. In its text `$` stands for the component, as in
+    /// `-j $-snat`.
+    #[track_caller]
+    pub(crate) fn rule(&mut self, table: &str, name: &str, text: &str, why: Why) {
+        let chain = format!("{}-{name}", self.component);
+        self.push(table, &chain, text, why);
+    }
+
+    /// A rule that stands in any chain, because the namespace is there.
+    pub(crate) fn base(&mut self, table: &str, chain: &str, text: &str) {
+        let why = self.why.clone();
+        self.push(table, chain, text, why);
+    }
+
+    fn push(&mut self, table: &str, chain: &str, text: &str, why: Why) {
+        let text = text.replace("$-", &format!("{}-", self.component));
+        match read_rule(&text) {
+            Ok(mut rule) => {
+                rule.why = why;
+                self.chain(table, chain).rules.push(rule);
+            }
+            Err(error) => self.refused.push(format!("{text}: {error}")),
+        }
+    }
+
+    pub(crate) fn finish(self, draft: &mut Draft<'_>, ns: &NsName, family: Family) {
+        for refused in self.refused {
+            draft.note(format!("iptables in {ns}"), refused);
+        }
+        draft.netns(ns).iptables.insert(family, self.tables);
+    }
+}
