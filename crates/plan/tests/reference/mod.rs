@@ -1,0 +1,114 @@
+//! A recorded scenario of a real Neutron: its intent, what we plan for one host, what was there.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use host::{HostState, snapshot};
+use intent::{
+    HostName, State,
+    import::{Served, import},
+    view,
+};
+use plan::{Numbers, Plan, Settings, compile};
+use serde_json::Value;
+
+pub(crate) struct Scenario {
+    pub(crate) planned: Plan,
+    pub(crate) seen: HostState,
+}
+
+fn folder(scenario: &str) -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference");
+    tests.join("dataplane").join(scenario)
+}
+
+fn files_below(dir: &Path, at: &str, found: &mut snapshot::Files) {
+    for entry in fs::read_dir(dir).expect("a recorded folder") {
+        let entry = entry.expect("an entry");
+        let name = format!("{at}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            files_below(&entry.path(), &format!("{name}/"), found);
+        } else {
+            found.insert(
+                name,
+                fs::read_to_string(entry.path()).expect("a recorded text"),
+            );
+        }
+    }
+}
+
+/// The intent that the scenario's API answers describe.
+pub(crate) fn intent(scenario: &str) -> State {
+    let mut files = snapshot::Files::new();
+    files_below(&folder(scenario).join("api"), "", &mut files);
+    let answers: Vec<(String, Value)> = files
+        .into_iter()
+        .map(|(name, text)| (name, serde_json::from_str(&text).expect("JSON")))
+        .collect();
+    let find = |collection: &str, name: &str| -> String {
+        let all = answers
+            .iter()
+            .filter_map(|(_, answer)| answer.get(collection)?.as_array());
+        let named = all
+            .flatten()
+            .find(|item| item["name"] == name)
+            .expect("a named item");
+        named["id"].as_str().expect("an id").to_owned()
+    };
+    let served = answers.iter().filter_map(|(file, answer)| {
+        if let Some(name) = file
+            .strip_prefix("network-")?
+            .strip_suffix("-dhcp-agents.json")
+        {
+            let id = find("networks", name).parse().ok()?;
+            return Some((Served::Network(id), answer));
+        }
+        None
+    });
+    let routers = answers.iter().filter_map(|(file, answer)| {
+        let name = file
+            .strip_prefix("router-")?
+            .strip_suffix("-l3-agents.json")?;
+        Some((Served::Router(find("routers", name).parse().ok()?), answer))
+    });
+    let served: Vec<_> = served.chain(routers).collect();
+    let documents = answers
+        .iter()
+        .filter(|(file, _)| !file.contains("-agents.json"));
+    let (state, notes) = import(documents.map(|(_, answer)| answer), served);
+    assert!(notes.is_empty(), "{notes:?}");
+    state
+}
+
+impl Scenario {
+    pub(crate) fn load(scenario: &str, host: &str) -> Self {
+        let state = intent(scenario);
+        let host_name = HostName::from(host);
+        let mut settings = Settings::new(host);
+        settings
+            .bridge_mappings
+            .insert("external".to_owned(), "br-ex".to_owned());
+        let planned = compile(&view(&state, &host_name), &settings, &Numbers::default());
+        let mut files = snapshot::Files::new();
+        files_below(&folder(scenario).join(host), "", &mut files);
+        let loaded = snapshot::load(host, &files);
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+        Self {
+            planned,
+            seen: loaded.state,
+        }
+    }
+}
+
+/// Both sets are the same, or the test says what is only in one of them.
+pub(crate) fn assert_same_lines(what: &str, planned: &BTreeSet<String>, seen: &BTreeSet<String>) {
+    let only_planned: Vec<_> = planned.difference(seen).collect();
+    let only_seen: Vec<_> = seen.difference(planned).collect();
+    assert!(
+        only_planned.is_empty() && only_seen.is_empty(),
+        "{what}\nonly planned: {only_planned:#?}\nonly seen: {only_seen:#?}"
+    );
+}

@@ -1,0 +1,162 @@
+//! What is planned for DHCP and routers, beside what a real Neutron programmed for the same intent.
+
+mod reference;
+
+use std::collections::BTreeSet;
+
+use host::{HostState, NsName, iptables::print_iptables, netns::RouteKey};
+use plan::draft::MAIN;
+use reference::{Scenario, assert_same_lines};
+
+/// The namespaces that both states are asked about: ours and theirs, by the prefix of their names.
+fn namespaces(scenario: &Scenario, prefix: &str) -> Vec<NsName> {
+    let planned = scenario.planned.want.netns.keys();
+    let planned: Vec<NsName> = planned
+        .filter(|ns| ns.as_str().starts_with(prefix))
+        .cloned()
+        .collect();
+    let seen = scenario.seen.netns.keys();
+    let seen: Vec<NsName> = seen
+        .filter(|ns| ns.as_str().starts_with(prefix))
+        .cloned()
+        .collect();
+    assert_eq!(planned, seen, "namespaces {prefix}…");
+    assert!(!planned.is_empty(), "the scenario has namespaces {prefix}…");
+    planned
+}
+
+/// One comparable line for everything that a plan says of a namespace, and for the same of what
+/// was seen there: without what the kernel made by itself.
+fn lines(state: &HostState, ns: &NsName) -> BTreeSet<String> {
+    let netns = &state.netns[ns];
+    let mut lines = BTreeSet::new();
+    for (key, addr) in &netns.addrs {
+        let by_kernel = addr.scope != "global";
+        if !by_kernel {
+            lines.insert(format!(
+                "address {} {} {:?}",
+                key.dev, key.net, addr.broadcast
+            ));
+        }
+    }
+    for (table, routes) in &netns.routes {
+        for (RouteKey { dst, dev, .. }, route) in routes {
+            if route.proto == "static" {
+                lines.insert(format!(
+                    "route {table} {dst} {:?} {dev:?} {}",
+                    route.via, route.scope
+                ));
+            }
+        }
+    }
+    for (name, link) in netns.links.iter().filter(|(name, _)| *name != "lo") {
+        lines.insert(format!(
+            "link {name} {:?} {} {}",
+            link.mac, link.mtu, link.up
+        ));
+    }
+    for (key, rule) in &netns.rules {
+        if ![0, 32_766, 32_767].contains(&key.priority) {
+            lines.insert(format!("rule {key:?} {:?}", rule.verdict));
+        }
+    }
+    let permanent = netns
+        .neighbours
+        .iter()
+        .filter(|(_, neighbour)| neighbour.is_permanent());
+    for (key, neighbour) in permanent {
+        lines.insert(format!(
+            "neighbour {} {} {:?}",
+            key.dev, key.ip, neighbour.mac
+        ));
+    }
+    for listener in netns
+        .listeners
+        .iter()
+        .filter(|listener| [80, 9697].contains(&listener.port))
+    {
+        lines.insert(format!("listener {:?} {}", listener.addr, listener.port));
+    }
+    lines
+}
+
+fn assert_namespace(scenario: &Scenario, ns: &NsName) {
+    let (want, seen) = (&scenario.planned.want, &scenario.seen);
+    assert_same_lines(&format!("{ns}"), &lines(want, ns), &lines(seen, ns));
+    for family in [host::netns::Family::V4, host::netns::Family::V6] {
+        let text = |state: &HostState| {
+            let mut tables = state.netns[ns].iptables[&family].clone();
+            for chain in tables
+                .values_mut()
+                .flat_map(|table| table.chains.values_mut())
+            {
+                chain.counters.0 = None;
+            }
+            print_iptables(&tables)
+        };
+        let (want, seen) = (text(want), text(seen));
+        assert!(
+            want == seen,
+            "{ns} {family:?}\n--- planned\n{want}\n--- seen\n{seen}"
+        );
+    }
+    for (key, sysctl) in &want.netns[ns].sysctls {
+        let seen = seen.netns[ns]
+            .sysctls
+            .get(key)
+            .map(|sysctl| sysctl.value.as_str());
+        if let Some(seen) = seen {
+            assert_eq!(sysctl.value, seen, "{key} in {ns}");
+        }
+    }
+}
+
+#[test]
+fn dhcp_namespaces_are_neutrons() {
+    let scenario = Scenario::load("vxlan-legacy-hybrid", "net");
+    assert!(
+        scenario.planned.notes.is_empty(),
+        "{:?}",
+        scenario.planned.notes
+    );
+    for ns in namespaces(&scenario, "qdhcp-") {
+        assert_namespace(&scenario, &ns);
+    }
+}
+
+#[test]
+fn dnsmasq_and_its_files_are_neutrons() {
+    let scenario = Scenario::load("vxlan-legacy-hybrid", "net");
+    let (want, seen) = (&scenario.planned.want, &scenario.seen);
+    let mut compared = 0;
+    for (path, file) in &want.files {
+        let theirs = seen
+            .files
+            .get(path)
+            .unwrap_or_else(|| panic!("{path} is there"));
+        let set = |file: &host::process::File| -> BTreeSet<String> {
+            file.lines.iter().map(|line| line.text.clone()).collect()
+        };
+        assert_same_lines(path, &set(file), &set(theirs));
+        compared += 1;
+    }
+    assert_eq!(compared, 12, "four files for each of three networks");
+    for (key, process) in &want.processes {
+        let theirs = seen
+            .processes
+            .get(key)
+            .unwrap_or_else(|| panic!("{key} runs"));
+        assert_eq!(process.argv, theirs.argv, "{key}");
+    }
+    assert_eq!(want.processes.len(), 3);
+}
+
+#[test]
+fn a_centralized_router_is_neutrons() {
+    let scenario = Scenario::load("vxlan-legacy-hybrid", "net");
+    for ns in namespaces(&scenario, "qrouter-") {
+        assert_namespace(&scenario, &ns);
+        let netns = &scenario.planned.want.netns[&ns];
+        assert!(netns.routes[&MAIN].len() == 1, "one way out");
+    }
+}
