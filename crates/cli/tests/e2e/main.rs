@@ -1,6 +1,11 @@
 //! End-to-end tests: the built `nucleon` binary in labs of namespaces. They need root, Open
 //! vSwitch and the other Debian packages that `make test` installs.
 
+mod faults;
+mod frames;
+mod groups;
 mod lab_itself;
+mod reach;
 mod rig;
+mod spoofing;
 mod underlay;

@@ -1,15 +1,21 @@
 //! What every end-to-end test stands on: a lab of its own that ends with the test, and guests
 //! that can be asked to do things.
 
-use lab::{Guest, Lab, Options, Place, Progress, Topology};
-use std::io::{BufRead, BufReader, Read};
+use lab::client::{Client, text};
+use lab::{Guest, GuestWish, Lab, Options, Place, Progress, Topology};
+use serde_json::{Value, json};
+use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdout, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// The binary under test.
 pub(crate) const NUCLEON: &str = env!("CARGO_BIN_EXE_nucleon");
+
+/// The project that the tests' resources belong to.
+const PROJECT: &str = "e2e";
 
 /// Where the tests' labs are kept. Short, as sockets live below it.
 pub(crate) fn labs_folder() -> PathBuf {
@@ -63,6 +69,141 @@ impl Rig {
         };
         topology.hosts.retain(|host| !host.controller);
         Self::up(topology)
+    }
+
+    /// The default topology: a controller, two compute hosts, an outside world.
+    pub(crate) fn cloud() -> Self {
+        Self::up(Topology::default())
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.lab.client().unwrap()
+    }
+
+    pub(crate) fn network(&self, name: &str, cidr: &str) {
+        self.network_with(name, cidr, &json!({}));
+    }
+
+    /// A network with one subnet, and further attributes.
+    pub(crate) fn network_with(&self, name: &str, cidr: &str, more: &Value) {
+        let network = self.create("networks", "network", &json!({"name": name}), more);
+        let version = if cidr.contains(':') { 6 } else { 4 };
+        let subnet = json!({"network_id": network["id"], "cidr": cidr, "ip_version": version});
+        self.create("subnets", "subnet", &subnet, &json!({}));
+    }
+
+    /// Makes a resource of the tests' project.
+    pub(crate) fn create(&self, collection: &str, kind: &str, body: &Value, more: &Value) -> Value {
+        let mut body = body.as_object().unwrap().clone();
+        body.insert("project_id".to_owned(), json!(PROJECT));
+        body.extend(more.as_object().unwrap().clone());
+        self.client()
+            .create(collection, kind, Value::Object(body))
+            .unwrap_or_else(|error| panic!("{}", chain(&error)))
+    }
+
+    pub(crate) fn add(&mut self, name: &str, host: &str, network: &str) {
+        self.add_with(name, host, network, |wish| wish);
+    }
+
+    pub(crate) fn add_with(
+        &mut self,
+        name: &str,
+        host: &str,
+        network: &str,
+        more: impl FnOnce(GuestWish) -> GuestWish,
+    ) {
+        let added = self
+            .lab
+            .add_guest(more(GuestWish::new(name, host, network)));
+        added.unwrap_or_else(|error| panic!("{}{}", chain(&error), self.logs()));
+    }
+
+    pub(crate) fn add_in_group(&mut self, name: &str, host: &str, network: &str, group: &str) {
+        let group = self.group_id(group);
+        self.add_with(name, host, network, |wish| {
+            wish.port("security_groups", json!([group]))
+        });
+    }
+
+    /// A group that lets everything out and nothing in.
+    pub(crate) fn group(&self, name: &str) -> String {
+        let group = self.create(
+            "security-groups",
+            "security_group",
+            &json!({"name": name}),
+            &json!({}),
+        );
+        text(&group, "id").unwrap().to_owned()
+    }
+
+    pub(crate) fn group_id(&self, name: &str) -> String {
+        let group = self.client().find("security-groups", name).unwrap();
+        text(&group, "id").unwrap().to_owned()
+    }
+
+    /// Lets something into a group; gives the rule's id.
+    pub(crate) fn rule(&self, group: &str, what: &Value) -> String {
+        self.rule_of(&self.group_id(group), what)
+    }
+
+    /// Lets something into all groups that a guest is in.
+    pub(crate) fn allow(&self, what: &Value, guest: &str) {
+        let port = self
+            .client()
+            .get(&format!("ports/{}", self.guest(guest).guest.port.id))
+            .unwrap();
+        for group in port["security_groups"].as_array().unwrap() {
+            self.rule_of(group.as_str().unwrap(), what);
+        }
+    }
+
+    fn rule_of(&self, group: &str, what: &Value) -> String {
+        let rule = json!({"security_group_id": group, "direction": "ingress", "ethertype": "IPv4"});
+        let rule = self.create("security-group-rules", "security_group_rule", &rule, what);
+        text(&rule, "id").unwrap().to_owned()
+    }
+
+    pub(crate) fn update_port(&self, guest: &str, attributes: &Value) {
+        let path = format!("ports/{}", self.guest(guest).guest.port.id);
+        self.client()
+            .update(&path, &json!({"port": attributes}))
+            .unwrap();
+    }
+
+    /// TCP stalls, while ping works, where checksums are left to a device that never was.
+    pub(crate) fn tcp_flows(&self, from: &str, to: &str) {
+        let server = self.guest(to);
+        server.run("iperf3 -s -D");
+        let client = format!("iperf3 -c {} -t 1 -J", server.ip());
+        let mut report = String::new();
+        soon("a throughput test runs", || {
+            let output = self.guest(from).exec(&client);
+            report = String::from_utf8_lossy(&output.stdout).into_owned();
+            output.status.success()
+        });
+        let report: Value = serde_json::from_str(&report).unwrap();
+        let received = report["end"]["sum_received"]["bits_per_second"]
+            .as_f64()
+            .unwrap();
+        println!("tcp {from} to {to}: {:.0} Mbit/s", received / 1e6);
+        assert!(received > 10e6, "{received} bit/s");
+    }
+
+    /// The last lines of every daemon's log, for a test that failed.
+    fn logs(&self) -> String {
+        let mut said = String::new();
+        for host in &self.lab.topology().hosts {
+            for daemon in [lab::Daemon::Server, lab::Daemon::Agent] {
+                let log = daemon.log(self.lab.machine(&host.name).unwrap());
+                let lines = fs::read_to_string(&log).unwrap_or_default();
+                let last: Vec<&str> = lines.lines().rev().take(8).collect();
+                for line in last.iter().rev() {
+                    said.push_str(&format!("\n{} {daemon:?}: {line}", host.name));
+                }
+            }
+        }
+        said
     }
 
     /// Runs in a host or guest; a failure ends the test with what the command said.
@@ -150,37 +291,63 @@ impl GuestAt<'_> {
         .success()
     }
 
-    /// Starts to write down what arrives and fits the filter of tcpdump.
-    pub(crate) fn capture(&self, filter: &str) -> Capture {
-        // The shell says the pid, as the host knows it, before it becomes tcpdump.
-        let script = format!("echo $$; exec tcpdump -i eth0 -l -n -e -Q in '{filter}'");
-        let mut child = self
+    /// Whether one echo request is answered.
+    pub(crate) fn pings_once(&self, to: IpAddr) -> bool {
+        self.exec(&format!("ping -n -c 1 -W 1 {to}"))
+            .status
+            .success()
+    }
+
+    /// Runs a line of shell, whatever becomes of it.
+    pub(crate) fn sh(&self, line: &str) {
+        self.place
+            .output(&["sh", "-c", line], "")
+            .expect("the shell starts");
+    }
+
+    /// Listens on a TCP port until the lab ends.
+    pub(crate) fn listens(&self, port: u16) {
+        self.sh(&format!("nc -l -k {port} >/dev/null 2>&1 </dev/null &"));
+        soon("it listens", || {
+            !self.run(&format!("ss -Hltn sport = :{port}")).is_empty()
+        });
+    }
+
+    /// Whether a TCP connection comes about.
+    pub(crate) fn connects(&self, to: IpAddr, port: u16) -> bool {
+        self.exec(&format!("nc -z -w 1 {to} {port}"))
+            .status
+            .success()
+    }
+
+    /// Starts a command and goes on.
+    pub(crate) fn begins(&self, command: &str) -> Background {
+        // The shell says the pid, as the host knows it, before it becomes the command.
+        let script = format!("echo $$; exec {command}");
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let output = said.reopen().unwrap();
+        let child = self
             .place
             .command(&["sh", "-c", &script])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
             .spawn()
-            .expect("tcpdump starts");
-        let mut said = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut line = String::new();
-        while !line.starts_with("listening on") {
-            line.clear();
-            assert!(
-                said.read_line(&mut line).unwrap() > 0,
-                "tcpdump in {} ended",
-                self.guest.name
-            );
-        }
-        let mut packets = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut pid = String::new();
-        packets.read_line(&mut pid).unwrap();
-        Capture {
+            .expect("the command starts");
+        Background {
             child,
-            packets,
-            _said: said,
+            said,
             place: self.place.clone(),
-            pid: pid.trim().to_owned(),
         }
+    }
+
+    /// Starts to write down what arrives and fits the filter of tcpdump.
+    pub(crate) fn capture(&self, filter: &str) -> Background {
+        let capture = self.begins(&format!("tcpdump -i eth0 -l -n -e -Q in '{filter}'"));
+        soon("tcpdump listens", || {
+            capture.text().contains("listening on")
+        });
+        capture
     }
 
     /// Sends frames past the guest's own kernel.
@@ -197,26 +364,56 @@ fn words(command: &str) -> Vec<&str> {
     command.split_whitespace().collect()
 }
 
-/// What a guest's card receives.
-pub(crate) struct Capture {
+/// A command that runs in a guest while the test goes on.
+pub(crate) struct Background {
     child: Child,
-    packets: BufReader<ChildStdout>,
-    /// Kept open: a tcpdump that cannot say its closing words dies of it.
-    _said: BufReader<ChildStderr>,
+    said: tempfile::NamedTempFile,
     place: Place,
-    pid: String,
 }
 
-impl Capture {
-    /// Ends it, and gives a line for each packet that came.
-    pub(crate) fn finish(mut self) -> Vec<String> {
-        self.place
-            .run(&["kill", "-INT", &self.pid])
-            .expect("tcpdump runs");
-        let mut lines = String::new();
-        self.packets.read_to_string(&mut lines).unwrap();
+impl Background {
+    /// What it has said so far, with its pid on the first line.
+    pub(crate) fn text(&self) -> String {
+        fs::read_to_string(self.said.path()).unwrap()
+    }
+
+    pub(crate) fn lines(&self) -> usize {
+        self.text().lines().count()
+    }
+
+    /// Waits until it ends by itself, and gives all that it said.
+    pub(crate) fn finish(mut self) -> String {
         self.child.wait().unwrap();
-        lines.lines().map(str::to_owned).collect()
+        self.text()
+    }
+
+    /// Ends it, and gives all that it said.
+    pub(crate) fn stop(self) -> String {
+        let text = self.text();
+        let pid = text.lines().next().expect("the pid");
+        self.place.run(&["kill", "-INT", pid]).expect("it runs");
+        self.finish()
+    }
+}
+
+/// How long a change may take to be in force before a test calls it lost.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Waits until it is so.
+pub(crate) fn soon(what: &str, so: impl FnMut() -> bool) {
+    within(SOON, what, so);
+}
+
+/// Waits until it is so, for as long as it may take.
+pub(crate) fn within(patience: Duration, what: &str, mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !so() {
+        assert!(
+            Instant::now() < deadline,
+            "not within {} s: {what}",
+            patience.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

@@ -61,7 +61,7 @@ fn guests_reach_each_other_through(tunnel: TunnelType) {
     assert!(rig.guest("a").pings_with(b, most, false));
     assert!(!rig.guest("a").pings_with(b, most + 1, false));
     assert!(rig.guest("a").pings_with(b, 8000, true));
-    tcp_flows(&rig, "a", "b");
+    rig.tcp_flows("a", "b");
 
     rig.lab.remove_guest("b").unwrap();
     rig.guest("a").must_not_ping(b);
@@ -70,21 +70,6 @@ fn guests_reach_each_other_through(tunnel: TunnelType) {
         "devices are gone"
     );
     assert!(!rig.run("c2", "ovs-vsctl list-ports br-int").contains("qvo"));
-}
-
-/// TCP stalls, while ping works, where checksums are left to a device that never was.
-fn tcp_flows(rig: &Rig, from: &str, to: &str) {
-    let server = rig.guest(to);
-    server.run("iperf3 -s -D -1");
-    let report = rig
-        .guest(from)
-        .run(&format!("iperf3 -c {} -t 1 -J", server.ip()));
-    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
-    let received = report["end"]["sum_received"]["bits_per_second"]
-        .as_f64()
-        .unwrap();
-    println!("tcp {from} to {to}: {:.0} Mbit/s", received / 1e6);
-    assert!(received > 10e6, "{received} bit/s");
 }
 
 #[test]
@@ -121,16 +106,12 @@ fn a_crafted_frame_leaves_the_guest_and_is_seen_by_another() {
     let seen = b.capture("ether proto 0x88b5 or icmp");
     a.send(&[crafted("02:00:00:00:00:99")]);
     a.must_ping(b.ip());
-    let seen = seen.finish();
+    let seen = seen.stop();
     assert!(
-        seen.iter()
-            .any(|line| line.contains("02:00:00:00:00:99 > ff:ff:ff:ff:ff:ff")),
-        "{seen:?}"
+        seen.contains("02:00:00:00:00:99 > ff:ff:ff:ff:ff:ff"),
+        "{seen}"
     );
-    assert!(
-        seen.iter().any(|line| line.contains("ICMP echo request")),
-        "{seen:?}"
-    );
+    assert!(seen.contains("ICMP echo request"), "{seen}");
 }
 
 #[test]
