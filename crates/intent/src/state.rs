@@ -54,6 +54,12 @@ macro_rules! tables {
             }
         })*
 
+        $(impl From<Arc<$type>> for Object {
+            fn from(value: Arc<$type>) -> Self {
+                Self::$type(value)
+            }
+        })*
+
         impl Object {
             pub fn kind(&self) -> Kind {
                 match self { $(Object::$type(_) => Kind::$type),* }

@@ -12,6 +12,10 @@ use crate::Draft;
 /// have no attribute table.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
+    /// The first command of a new store: makes what every Neutron begins with (the templates of
+    /// security group rules). Nothing happens where they are there.
+    Found,
+
     /// All of the drafts or none.
     Create {
         kind: Kind,

@@ -1,16 +1,15 @@
 //! Reading a draft: what a request asks to set, already checked and converted by the attribute
 //! table.
 
-use std::{collections::BTreeMap, str::FromStr};
+use std::str::FromStr;
 
+use intent::Meta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Refusal;
 
-/// Names from the attribute table to converted values. An attribute that was not given and has no
-/// default is not there, which is not null.
-pub type Draft = BTreeMap<&'static str, Value>;
+pub use intent::attrs::Draft;
 
 /// A draft's values as the types that they are. The table has checked each of them, so a value
 /// that does not fit counts as not given, but for [`Reading::typed`], which says so.
@@ -52,6 +51,25 @@ pub(crate) trait Reading {
         serde_json::from_value(value.clone())
             .map(Some)
             .map_err(|error| Refusal::invalid_input(format_args!("'{name}': {error}")))
+    }
+
+    /// Changes a field when the draft says so.
+    fn set_text(&self, name: &str, field: &mut String) {
+        if let Some(text) = self.owned(name) {
+            *field = text;
+        }
+    }
+
+    fn set_flag(&self, name: &str, field: &mut bool) {
+        if let Some(flag) = self.flag(name) {
+            *field = flag;
+        }
+    }
+
+    fn set_description(&self, meta: &mut Meta) {
+        if self.given("description") {
+            meta.description = self.owned("description");
+        }
     }
 
     /// Texts of a list; anything else is an empty list.

@@ -8,15 +8,24 @@
 //! neither creation, change nor deletion is a variant of [`Command`] and one line in [`decide`].
 
 mod actor;
+mod address_group;
 mod command;
 mod config;
 mod context;
 mod decision;
+mod default_rule;
 mod draft;
 mod quota;
 mod refusal;
+mod rule_match;
 mod rules;
+mod security_group;
+mod security_group_rule;
+mod share;
+mod tags;
 mod txn;
+mod visible;
+mod zone;
 
 pub use actor::Actor;
 pub use command::{AgentReport, Command};
@@ -24,6 +33,7 @@ pub use config::{Config, VlanRange};
 pub use context::{Context, Liveness, Random};
 pub use decision::{Answer, Decision};
 pub use draft::Draft;
+pub use quota::{LIMITED, quota_limit, quota_used};
 pub use refusal::Refusal;
 
 use intent::State;
@@ -55,7 +65,31 @@ fn answer(txn: &mut Txn<'_>, command: &Command) -> Result<Answer, Refusal> {
             key,
             if_match,
         } => rules::delete(txn, *kind, key, *if_match),
-        // The named actions: a line each, in the file of what they act upon.
+        _ => action(txn, command),
+    }
+}
+
+/// The named actions: a line each, in the file of what they act upon.
+fn action(txn: &mut Txn<'_>, command: &Command) -> Result<Answer, Refusal> {
+    match command {
+        Command::Found => Ok(default_rule::found(txn)),
+        Command::AddAddresses { group, body } => address_group::add(txn, group, body),
+        Command::RemoveAddresses { group, body } => address_group::remove(txn, group, body),
+        Command::ReplaceTags { kind, key, tags } => {
+            tags::change(txn, *kind, key, tags::Change::Replace(tags))
+        }
+        Command::AddTags { kind, key, tags } => {
+            tags::change(txn, *kind, key, tags::Change::Add(tags))
+        }
+        Command::RemoveTag { kind, key, tag } => {
+            tags::change(txn, *kind, key, tags::Change::Remove(tag))
+        }
+        Command::SetQuota { project, draft } => quota::set(txn, project, draft),
+        Command::ResetQuota { project } => quota::reset(txn, project),
+        Command::EnsureDefaultGroup { project } => {
+            security_group::ensure_default(txn, project);
+            Ok(Answer::Done)
+        }
         _ => Err(Refusal::nothing_here()),
     }
 }

@@ -2,32 +2,44 @@
 
 use std::collections::BTreeMap;
 
-use intent::{Kind, ProjectId};
+use intent::{Kind, ProjectId, Quota, State};
 
-use crate::{Refusal, txn::Txn};
+use crate::{Answer, Config, Draft, Refusal, draft::Reading, txn::Txn};
+
+/// What a limit can be set for, in the order in which Neutron shows it, and the kind that is
+/// counted. Routes are counted a router, not a project.
+pub const LIMITED: [(&str, Option<Kind>); 10] = [
+    ("network", Some(Kind::Network)),
+    ("subnet", Some(Kind::Subnet)),
+    ("subnetpool", Some(Kind::SubnetPool)),
+    ("port", Some(Kind::Port)),
+    ("router_route", None),
+    ("router", Some(Kind::Router)),
+    ("floatingip", Some(Kind::FloatingIp)),
+    ("rbac_policy", Some(Kind::RbacPolicy)),
+    ("security_group", Some(Kind::SecurityGroup)),
+    ("security_group_rule", Some(Kind::SecurityGroupRule)),
+];
 
 /// The name under which a kind's limit is set; kinds without one are not limited.
-pub(crate) const fn resource(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Network => Some("network"),
-        Kind::Subnet => Some("subnet"),
-        Kind::SubnetPool => Some("subnetpool"),
-        Kind::Port => Some("port"),
-        Kind::Router => Some("router"),
-        Kind::FloatingIp => Some("floatingip"),
-        Kind::SecurityGroup => Some("security_group"),
-        Kind::SecurityGroupRule => Some("security_group_rule"),
-        Kind::RbacPolicy => Some("rbac_policy"),
-        _ => None,
-    }
+fn resource(kind: Kind) -> Option<&'static str> {
+    let found = LIMITED.iter().find(|(_, counted)| *counted == Some(kind));
+    found.map(|(name, _)| *name)
 }
 
 /// A project's limit of a resource; below zero there is none.
-pub(crate) fn limit(txn: &Txn<'_>, project: &ProjectId, resource: &str) -> i64 {
-    let own = txn.state().quotas.get(project);
+pub fn quota_limit(state: &State, config: &Config, project: &ProjectId, resource: &str) -> i64 {
+    let own = state.quotas.get(project);
     let own = own.and_then(|quota| quota.limits.get(resource));
-    let default = || txn.config().default_quotas.get(resource);
+    let default = || config.default_quotas.get(resource);
     own.or_else(default).copied().unwrap_or(-1)
+}
+
+/// How much of a resource a project has.
+pub fn quota_used(state: &State, project: &ProjectId, resource: &str) -> u64 {
+    let found = LIMITED.iter().find(|(name, _)| *name == resource);
+    let kind = found.and_then(|(_, kind)| *kind);
+    kind.map_or(0, |kind| state.index.count(project, kind))
 }
 
 /// Whether each of the owners may have one more (two more, where it is named twice, and so on).
@@ -40,11 +52,48 @@ pub(crate) fn check(txn: &Txn<'_>, kind: Kind, owners: &[ProjectId]) -> Result<(
         *wanted.entry(owner).or_default() += 1;
     }
     for (project, more) in wanted {
-        let limit = limit(txn, project, resource);
+        let limit = quota_limit(txn.state(), txn.config(), project, resource);
         let used = txn.state().index.count(project, kind);
         if u64::try_from(limit).is_ok_and(|limit| used + more > limit) {
             return Err(Refusal::over_quota(format_args!("'{resource}'")));
         }
     }
     Ok(())
+}
+
+/// Sets a project's own limits. One below what is used already needs force.
+pub(crate) fn set(
+    txn: &mut Txn<'_>,
+    project: &ProjectId,
+    draft: &Draft,
+) -> Result<Answer, Refusal> {
+    let mut limits = match txn.get::<Quota>(project) {
+        Some(quota) => quota.limits.clone(),
+        None => BTreeMap::new(),
+    };
+    let force = draft.flag("force").unwrap_or(false);
+    for (resource, _) in LIMITED {
+        let Some(limit) = draft.number(resource) else {
+            continue;
+        };
+        let used = quota_used(txn.state(), project, resource);
+        if !force && u64::try_from(limit).is_ok_and(|limit| limit < used) {
+            return Err(Refusal::limit_below_usage(limit, resource, used));
+        }
+        limits.insert(resource.to_owned(), limit);
+    }
+    let quota = Quota {
+        project_id: project.clone(),
+        limits,
+    };
+    let quota = txn.save(quota);
+    Ok(Answer::Objects(vec![quota.into()]))
+}
+
+pub(crate) fn reset(txn: &mut Txn<'_>, project: &ProjectId) -> Result<Answer, Refusal> {
+    if txn.get::<Quota>(project).is_none() {
+        return Err(Refusal::quota_not_found(project));
+    }
+    txn.delete::<Quota>(project);
+    Ok(Answer::Done)
 }

@@ -55,6 +55,33 @@ faults! {
     404 "AvailabilityZoneNotFound" zone_not_found(zone) "AvailabilityZone {zone} could not be found.";
 }
 
+// Groups, quotas, agents and all that routes.
+faults! {
+    400 "SecurityGroupProtocolRequiredWithPorts" protocol_required_with_ports() "Must also specify protocol if port range is given.";
+    400 "SecurityGroupInvalidPortValue" invalid_port_value(port) "Invalid value for port {port}";
+    400 "SecurityGroupInvalidPortRange" invalid_port_range() "For TCP/UDP protocols, port_range_min must be <= port_range_max";
+    400 "SecurityGroupInvalidProtocolForPort" invalid_protocol_for_port(protocol) "Ports cannot be specified for protocol {protocol}. Ports are only supported for DCCP, SCTP, TCP, UDP, UDPLITE.";
+    400 "SecurityGroupInvalidIcmpValue" invalid_icmp_value(field, attr, value) "Invalid value for ICMP {field} ({attr}) {value}. It must be 0 to 255.";
+    400 "SecurityGroupMissingIcmpType" missing_icmp_type(code) "ICMP code (port-range-max) {code} is provided but ICMP type (port-range-min) is missing.";
+    400 "SecurityGroupRuleParameterConflict" prefix_conflicts_with_ethertype(ethertype, prefix) "Conflicting value ethertype {ethertype} for CIDR {prefix}";
+    400 "SecurityGroupEthertypeConflictWithProtocol" ethertype_conflicts_with_protocol(ethertype, protocol) "Invalid ethertype {ethertype} for protocol {protocol}.";
+    400 "SecurityGroupMultipleRemoteEntites" several_remotes() "Only one of remote_ip_prefix or remote_group_id or remote_address_group_id may be provided.";
+    400 "SecurityGroupNotSingleGroupRules" rules_of_several_groups() "Only allowed to update rules for one security profile at a time";
+    409 "SecurityGroupRuleExists" security_group_rule_exists(id) "Security group rule already exists. Rule id is {id}.";
+    404 "DefaultSecurityGroupRuleNotFound" default_rule_not_found(id) "Default Security group rule {id} does not exist";
+    409 "DefaultSecurityGroupRuleExists" default_rule_exists(id) "Default Security group rule already exists. Rule id is {id}.";
+    409 "SecurityGroupDefaultAlreadyExists" default_group_exists() "Default security group already exists.";
+    409 "SecurityGroupCannotUpdateDefault" cannot_update_default_group() "Updating default security group not allowed.";
+    409 "SecurityGroupCannotRemoveDefault" cannot_remove_default_group() "Insufficient rights for removing default security group.";
+    409 "SecurityGroupInUse" security_group_in_use(id) "Security Group {id} in use.";
+    409 "AddressGroupInUse" address_group_in_use(id) "Address group {id} is in use on one or more security group rules.";
+    400 "AddressesAlreadyExist" addresses_exist(addresses, group) "Addresses {addresses} already exist in the address group {group}.";
+    404 "AddressesNotFound" addresses_not_found(addresses, group) "Addresses {addresses} not found in the address group {group}.";
+
+    400 "HTTPBadRequest" limit_below_usage(limit, resource, used) "Quota limit {limit} for {resource} must be greater than or equal to already used {used}";
+    404 "TenantQuotaNotFound" quota_not_found(project) "Quota for project {project} could not be found.";
+}
+
 impl Refusal {
     /// A refusal that the attribute tables pronounce: always a malformed request.
     pub fn of_input(kind: &'static str, message: impl Into<String>) -> Self {

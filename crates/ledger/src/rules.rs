@@ -1,8 +1,11 @@
 //! What creating, changing and deleting mean for each kind of resource: a file each, a line each.
 
-use intent::{Kind, Object, ProjectId};
+use intent::{Kind, Object};
 
-use crate::{Answer, Draft, Refusal, draft::Reading, quota, txn::Txn};
+use crate::{
+    Answer, Draft, Refusal, address_group, default_rule, quota, security_group,
+    security_group_rule, txn::Txn,
+};
 
 type Create = fn(&mut Txn<'_>, &Draft) -> Result<Object, Refusal>;
 type Update = fn(&mut Txn<'_>, &str, &Draft) -> Result<Object, Refusal>;
@@ -19,7 +22,12 @@ pub(crate) struct Rules {
 }
 
 /// All of them. A later resource is one more file and one more line.
-const RULES: &[Rules] = &[];
+const RULES: &[Rules] = &[
+    address_group::RULES,
+    default_rule::RULES,
+    security_group::RULES,
+    security_group_rule::RULES,
+];
 
 /// The rules of a kind; a kind without rules can't be asked for.
 fn rules(kind: Kind) -> Result<&'static Rules, Refusal> {
@@ -27,19 +35,21 @@ fn rules(kind: Kind) -> Result<&'static Rules, Refusal> {
     found.ok_or_else(Refusal::nothing_here)
 }
 
+/// The refusal of a key that names nothing of a kind.
+pub(crate) fn missing(kind: Kind, key: &str) -> Refusal {
+    rules(kind).map_or_else(|refusal| refusal, |rules| (rules.missing)(key))
+}
+
 pub(crate) fn create(txn: &mut Txn<'_>, kind: Kind, drafts: &[Draft]) -> Result<Answer, Refusal> {
     let rules = rules(kind)?;
     let make = rules.create.ok_or_else(Refusal::nothing_here)?;
-    let owners = drafts.iter().map(|draft| owner(txn, draft));
+    if kind == Kind::SecurityGroupRule {
+        security_group_rule::one_group(drafts)?;
+    }
+    let owners = drafts.iter().map(|draft| txn.owner_of(draft));
     quota::check(txn, kind, &owners.collect::<Vec<_>>())?;
     let objects = drafts.iter().map(|draft| make(txn, draft));
     Ok(Answer::Objects(objects.collect::<Result<_, _>>()?))
-}
-
-/// Whose the new resource is.
-fn owner(txn: &Txn<'_>, draft: &Draft) -> ProjectId {
-    let given = draft.text("project_id").map(ProjectId::from);
-    given.unwrap_or_else(|| txn.actor.project.clone())
 }
 
 pub(crate) fn update(

@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use intent::{Change, Kind, Meta, Object, Resource, State, Timestamp};
+use intent::{Change, Kind, Meta, Object, ProjectId, Resource, State, Timestamp};
 use uuid::Uuid;
 
-use crate::{Actor, Answer, Context, Decision, Random, config::Config};
+use crate::{Actor, Answer, Context, Decision, Draft, Random, config::Config, draft::Reading};
 
 /// A command under way. Its parts read through [`Txn::get`] and [`Txn::state`] and see what the
 /// earlier parts did; they write through [`Txn::create`], [`Txn::save`] and [`Txn::delete`], which
 /// keep `revision_number` and the times as Neutron does:
 /// - a save that changes nothing but `meta`'s own counters is no change;
-/// - a save counts one up, however often a command saves the same resource ([`Txn::touch`] counts
-///   further, for what Neutron counts several times);
+/// - a save counts one up, however often a command saves the same resource
+///   ([`Txn::count_further`] is for what Neutron counts several times);
 /// - a change of a dependent thing counts its owner up: that is [`Txn::touch`] in the rules.
 pub(crate) struct Txn<'a> {
     pub(crate) actor: &'a Actor,
@@ -49,6 +49,12 @@ impl<'a> Txn<'a> {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.context.now
+    }
+
+    /// Whose a new resource is: the draft says, or it is the actor's.
+    pub(crate) fn owner_of(&self, draft: &Draft) -> ProjectId {
+        let given = draft.text("project_id").map(ProjectId::from);
+        given.unwrap_or_else(|| self.actor.project.clone())
     }
 
     /// An id that nothing has yet.
@@ -100,16 +106,24 @@ impl<'a> Txn<'a> {
         self.create(value)
     }
 
-    /// Counts a resource up because of something that depends on it.
+    /// Counts a resource up because something changed that depends on it: once a command, however
+    /// much of it did.
     pub(crate) fn touch<R: Resource + Into<Object>>(&mut self, key: &R::Key) {
         if let Some(current) = self.state.get::<R>(key) {
             let mut value = R::clone(current);
-            let now = self.now();
+            self.count_up(&mut value);
+            self.put(value);
+        }
+    }
+
+    /// Counts a resource up further, where Neutron counts one request several times.
+    pub(crate) fn count_further<R: Resource + Into<Object>>(&mut self, key: &R::Key, more: u64) {
+        if let Some(current) = self.state.get::<R>(key) {
+            let mut value = R::clone(current);
             if let Some(meta) = value.meta_mut() {
-                meta.revision_number += 1;
-                meta.updated_at = now;
-                self.put(value);
+                meta.revision_number += more;
             }
+            self.put(value);
         }
     }
 
