@@ -32,23 +32,34 @@ pub enum Heard {
 pub enum SwitchError {
     #[error("the switch is not connected")]
     Away,
-    #[error("the switch refused change {index} of a bundle: {what}")]
-    Refused { index: usize, what: String },
     #[error("the switch refused: {0}")]
     Failed(String),
+}
+
+/// A change of a bundle that the switch would not take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub index: usize,
+    pub what: String,
 }
 
 /// What is asked.
 enum Ask {
     /// Flows of a table that a match (as bytes) covers; all of them without.
     Flows(Option<(u8, Vec<u8>)>),
-    /// Bodies of `flow_mod`s, all or none.
+    /// Bodies of `flow_mod`s.
     Bundle(Vec<Vec<u8>>),
+}
+
+#[derive(Default)]
+struct Answer {
+    body: Vec<u8>,
+    refusals: Vec<Refusal>,
 }
 
 struct Request {
     ask: Ask,
-    answer: oneshot::Sender<Result<Vec<u8>, SwitchError>>,
+    answer: oneshot::Sender<Result<Answer, SwitchError>>,
 }
 
 /// One bridge's switch.
@@ -85,15 +96,18 @@ impl Switch {
 
     /// The bodies of flow entries (see [`message::flows`]).
     pub async fn flows(&self, some: Option<(u8, Vec<u8>)>) -> Result<Vec<u8>, SwitchError> {
-        self.ask(Ask::Flows(some)).await
+        self.ask(Ask::Flows(some)).await.map(|answer| answer.body)
     }
 
-    /// Change flows, all or none of them.
-    pub async fn bundle(&self, changes: Vec<Vec<u8>>) -> Result<(), SwitchError> {
-        self.ask(Ask::Bundle(changes)).await.map(|_| ())
+    /// Change flows, at once for every packet. A change that the switch can't make anything of is
+    /// left out and given back; the others are made.
+    pub async fn bundle(&self, changes: Vec<Vec<u8>>) -> Result<Vec<Refusal>, SwitchError> {
+        self.ask(Ask::Bundle(changes))
+            .await
+            .map(|answer| answer.refusals)
     }
 
-    async fn ask(&self, ask: Ask) -> Result<Vec<u8>, SwitchError> {
+    async fn ask(&self, ask: Ask) -> Result<Answer, SwitchError> {
         let (answer, result) = oneshot::channel();
         let request = Request { ask, answer };
         self.requests.send(request).map_err(|_| SwitchError::Away)?;
@@ -204,8 +218,8 @@ struct Session<'a> {
 }
 
 struct Pending {
-    answer: oneshot::Sender<Result<Vec<u8>, SwitchError>>,
-    body: Vec<u8>,
+    answer: oneshot::Sender<Result<Answer, SwitchError>>,
+    done: Answer,
     /// How many numbers the request took: its own, then one for each change.
     numbers: u32,
     failed: Option<SwitchError>,
@@ -252,7 +266,7 @@ impl Session<'_> {
         self.next = xid.checked_add(numbers).unwrap_or(WATCH + 1);
         let pending = Pending {
             answer: request.answer,
-            body: Vec::new(),
+            done: Answer::default(),
             numbers,
             failed: None,
         };
@@ -310,7 +324,7 @@ impl Session<'_> {
         let Some(pending) = self.pending.get_mut(&xid) else {
             return Ok(());
         };
-        pending.body.extend_from_slice(body);
+        pending.done.body.extend_from_slice(body);
         let more = u16::from_be_bytes([head[2], head[3]]) & 1 == 1;
         if !more {
             self.finish(xid);
@@ -336,11 +350,8 @@ impl Session<'_> {
         };
         let first = *first;
         if xid > first {
-            // The commit's own refusal follows: the first change that was refused is the cause.
             let index = (xid - first - 1) as usize;
-            pending
-                .failed
-                .get_or_insert(SwitchError::Refused { index, what });
+            pending.done.refusals.push(Refusal { index, what });
             return;
         }
         pending.failed.get_or_insert(SwitchError::Failed(what));
@@ -359,7 +370,7 @@ impl Session<'_> {
         // Who asked may have stopped waiting.
         let _ = pending.answer.send(match pending.failed {
             Some(error) => Err(error),
-            None => Ok(pending.body),
+            None => Ok(pending.done),
         });
     }
 }

@@ -9,7 +9,7 @@ pub mod matches;
 pub mod message;
 pub mod wire;
 
-pub use link::{Heard, Switch, SwitchError};
+pub use link::{Heard, Refusal, Switch, SwitchError};
 pub use matches::Ports;
 
 /// A flow that can't be said to the switch, or an answer that can't be read.

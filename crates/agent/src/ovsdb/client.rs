@@ -55,14 +55,14 @@ struct Request {
 /// The database of this host's switch: a live copy to read, transactions to write.
 #[derive(Clone)]
 pub struct Ovsdb {
-    cache: Arc<Mutex<Cache>>,
+    cache: Shared,
     requests: mpsc::UnboundedSender<Request>,
 }
 
 impl Ovsdb {
     /// Connect, now and whenever the connection breaks; `wake` is called after each change.
     pub fn start(socket: PathBuf, wake: impl Fn() + Send + 'static) -> Ovsdb {
-        let cache = Arc::new(Mutex::new(Cache::default()));
+        let cache = Shared::default();
         let (requests, inbox) = mpsc::unbounded_channel();
         let keeper = Keeper {
             socket,
@@ -75,9 +75,9 @@ impl Ovsdb {
         Ovsdb { cache, requests }
     }
 
-    /// The copy. It must not be held across an await.
-    pub fn cache(&self) -> MutexGuard<'_, Cache> {
-        lock(&self.cache)
+    /// The copy as it is now. While somebody holds one, the next change copies it.
+    pub fn cache(&self) -> Arc<Cache> {
+        lock(&self.cache).clone()
     }
 
     /// One transaction; the results of its operations. When it returns, the cache has its effects.
@@ -91,7 +91,9 @@ impl Ovsdb {
     }
 }
 
-fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+type Shared = Arc<Mutex<Arc<Cache>>>;
+
+fn lock(cache: &Shared) -> MutexGuard<'_, Arc<Cache>> {
     cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -102,7 +104,7 @@ fn no_transaction() -> String {
 struct Keeper {
     socket: PathBuf,
     wake: Box<dyn Fn() + Send>,
-    cache: Arc<Mutex<Cache>>,
+    cache: Shared,
     inbox: mpsc::UnboundedReceiver<Request>,
     /// The last transaction that the cache has, for servers that remember.
     last: String,
@@ -116,7 +118,8 @@ impl Keeper {
                 Err(error) => error,
                 Ok(never) => match never {},
             };
-            let was_live = std::mem::replace(&mut lock(&self.cache).live, false);
+            let was_live =
+                std::mem::replace(&mut Arc::make_mut(&mut lock(&self.cache)).live, false);
             if was_live {
                 tracing::warn!(
                     error = crate::chain(&error),
@@ -252,7 +255,7 @@ impl Session<'_> {
     }
 
     fn follow(&mut self, updates: &Json) -> Result<bool, LinkError> {
-        lock(&self.keeper.cache)
+        Arc::make_mut(&mut lock(&self.keeper.cache))
             .follow(updates)
             .map_err(LinkError::Update)?;
         Ok(true)
@@ -275,7 +278,8 @@ impl Session<'_> {
             }
             _ => (false, result),
         };
-        let mut cache = lock(&self.keeper.cache);
+        let mut shared = lock(&self.keeper.cache);
+        let cache = Arc::make_mut(&mut shared);
         if !known {
             cache.clear();
         }
