@@ -1,9 +1,11 @@
 //! Makes one host hold what the plan says: observe, compile, diff, apply, read back, report.
 //! The only crate that touches a machine; it decides nothing.
+pub mod config;
 pub mod exec;
 pub mod netns;
 pub mod openflow;
 pub mod ovsdb;
+pub mod server;
 
 /// An error and what caused it, on one line: errors are rendered once, where they are logged or
 /// reported.

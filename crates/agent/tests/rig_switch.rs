@@ -176,7 +176,9 @@ async fn flows_are_put_read_watched_and_come_back() {
     let mut rig = Rig::start();
     let ovsdb = made(&rig).await;
     let (tell, heard) = mpsc::channel();
-    let switch = Switch::start(rig.path("br-int.mgmt"), move |what| drop(tell.send(what)));
+    let switch = Switch::start(rig.path("br-int.mgmt"), move |what| {
+        tell.send(what).unwrap_or(())
+    });
     wait_for("the switch", || switch.is_up()).await;
     let ports = Ports::of(&observed(&ovsdb)["br-int"]);
     let bodies: Vec<_> = flows()

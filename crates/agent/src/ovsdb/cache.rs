@@ -260,7 +260,7 @@ mod tests {
     const ID: &str = "018677df-b93b-451b-8e8e-51deaa6c6854";
     const OTHER: &str = "01e329ec-7e78-43aa-a86f-81a268e79abe";
 
-    fn follow(cache: &mut Cache, row: Json) {
+    fn follow(cache: &mut Cache, row: &Json) {
         cache
             .follow(&json!({"Bridge": {ID: row}}))
             .expect("an update");
@@ -271,12 +271,12 @@ mod tests {
         let mut cache = Cache::default();
         follow(
             &mut cache,
-            json!({"initial": {"name": "br-int", "ports": ["uuid", ID],
+            &json!({"initial": {"name": "br-int", "ports": ["uuid", ID],
                 "other_config": ["map", [["a", "1"], ["b", "2"]]]}}),
         );
         follow(
             &mut cache,
-            json!({"modify": {"ports": ["set", [["uuid", ID], ["uuid", OTHER]]],
+            &json!({"modify": {"ports": ["set", [["uuid", ID], ["uuid", OTHER]]],
                 "fail_mode": "secure", "other_config": ["map", [["a", "1"], ["b", "3"]]]}}),
         );
         let (_, row) = cache.named("Bridge", "br-int").expect("a bridge");
@@ -291,14 +291,14 @@ mod tests {
             BTreeMap::from([("b".into(), "3".into())])
         );
         assert_eq!(row.text("fail_mode"), Some("secure"));
-        follow(&mut cache, json!({"modify": {"fail_mode": ["set", []]}}));
+        follow(&mut cache, &json!({"modify": {"fail_mode": ["set", []]}}));
         assert_eq!(
             cache
                 .named("Bridge", "br-int")
                 .and_then(|(_, r)| r.text("fail_mode")),
             None
         );
-        follow(&mut cache, json!({"delete": null}));
+        follow(&mut cache, &json!({"delete": null}));
         assert!(cache.named("Bridge", "br-int").is_none());
     }
 

@@ -43,7 +43,7 @@ impl Writer<'_> {
         format!("row{}", self.named)
     }
 
-    fn insert(&mut self, table: &str, row: Map<String, Json>) -> Json {
+    fn insert(&mut self, table: &str, row: &Map<String, Json>) -> Json {
         let name = self.name_row();
         self.operations
             .push(json!({"op": "insert", "table": table, "row": row, "uuid-name": name}));
@@ -140,7 +140,7 @@ impl Writer<'_> {
         let mut row = bridge_changes(&Bridge::default(), bridge).into_row();
         row.insert("name".to_owned(), json!(name));
         row.insert("ports".to_owned(), set_json(ports));
-        let bridge = self.insert("Bridge", row);
+        let bridge = self.insert("Bridge", &row);
         let rows = set_json([bridge]);
         self.mutate(
             "Open_vSwitch",
@@ -154,12 +154,12 @@ impl Writer<'_> {
         for (name, interface) in &port.interfaces {
             let mut row = interface_changes(&Interface::default(), interface).into_row();
             row.insert("name".to_owned(), json!(name));
-            interfaces.push(self.insert("Interface", row));
+            interfaces.push(self.insert("Interface", &row));
         }
         let mut row = port_changes(&Port::default(), port).into_row();
         row.insert("name".to_owned(), json!(name));
         row.insert("interfaces".to_owned(), set_json(interfaces));
-        self.insert("Port", row)
+        self.insert("Port", &row)
     }
 
     fn change_port(&mut self, name: &str, old: &Port, new: &Port) {

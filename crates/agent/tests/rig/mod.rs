@@ -13,15 +13,15 @@ use host::NsName;
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// The switch of one test.
-pub struct Rig {
+pub(crate) struct Rig {
     dir: tempfile::TempDir,
-    pub netns: NsName,
+    pub(crate) netns: NsName,
     database: Option<Child>,
     switch: Option<Child>,
 }
 
 impl Rig {
-    pub fn start() -> Rig {
+    pub(crate) fn start() -> Rig {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let netns = NsName::new(format!("agentrig-{}-{number}", std::process::id()));
         agent::netns::add(&netns).expect("a namespace (this test needs root)");
@@ -45,28 +45,28 @@ impl Rig {
         rig
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn start_database(&mut self) {
+    pub(crate) fn start_database(&mut self) {
         let remote = format!("--remote=punix:{}", text(&self.path("db.sock")));
         let file = self.path("conf.db");
         self.database = Some(self.daemon("ovsdb-server", &[text(&file), &remote]));
         wait("the database's socket", || self.path("db.sock").exists());
     }
 
-    pub fn start_switch(&mut self) {
+    pub(crate) fn start_switch(&mut self) {
         self.run(&["ovs-vsctl", "--no-wait", "init"]);
         let remote = format!("unix:{}", text(&self.path("db.sock")));
         self.switch = Some(self.daemon("ovs-vswitchd", &[&remote, "--disable-system"]));
     }
 
-    pub fn kill_switch(&mut self) {
+    pub(crate) fn kill_switch(&mut self) {
         end(&mut self.switch);
     }
 
-    pub fn kill_database(&mut self) {
+    pub(crate) fn kill_database(&mut self) {
         end(&mut self.database);
         let _ = std::fs::remove_file(self.path("db.sock"));
     }
@@ -92,7 +92,7 @@ impl Rig {
     }
 
     /// Run a program in the switch's namespace; what it printed.
-    pub fn run(&self, argv: &[&str]) -> String {
+    pub(crate) fn run(&self, argv: &[&str]) -> String {
         let mut command = self.command(argv[0]);
         if argv[0] == "ovs-vsctl" {
             command.arg(format!("--db=unix:{}", text(&self.path("db.sock"))));
@@ -109,18 +109,18 @@ impl Rig {
     }
 
     /// `ovs-ofctl` on a bridge of this switch.
-    pub fn ofctl(&self, command: &str, bridge: &str, rest: &[&str]) -> String {
+    pub(crate) fn ofctl(&self, command: &str, bridge: &str, rest: &[&str]) -> String {
         let socket = format!("unix:{}", text(&self.path(&format!("{bridge}.mgmt"))));
         let mut argv = vec!["ovs-ofctl", "-O", "OpenFlow14", command, &socket];
         argv.extend(rest);
         self.run(&argv)
     }
 
-    pub fn ovsdb(&self, wake: impl Fn() + Send + 'static) -> Ovsdb {
+    pub(crate) fn ovsdb(&self, wake: impl Fn() + Send + 'static) -> Ovsdb {
         Ovsdb::start(self.path("db.sock"), wake)
     }
 
-    pub fn program<const N: usize>(&self, argv: [&str; N]) -> Program {
+    pub(crate) fn program<const N: usize>(&self, argv: [&str; N]) -> Program {
         Program::new(argv).within(&self.netns)
     }
 }
@@ -145,7 +145,7 @@ fn text(path: &Path) -> &str {
 }
 
 /// Wait until something holds; ten seconds are for ever.
-pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < end, "{what}: not within ten seconds");
@@ -154,7 +154,7 @@ pub fn wait(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The same, for what tasks do.
-pub async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < end, "{what}: not within ten seconds");
