@@ -6,6 +6,7 @@
 mod lab;
 mod lab_tools;
 mod plug;
+mod server;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -24,6 +25,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve OpenStack's networking API
+    Server(Box<server::Args>),
     /// A whole small cloud on this machine: hosts, networks and guests made of namespaces
     Lab(lab::Args),
     /// Plug a port into this host's integration bridge, as Nova's os-vif does
@@ -36,6 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Server(args) => server::run(*args),
         Command::Lab(args) => lab::run(args),
         Command::Plug(args) => plug::plug(&args),
         Command::Unplug(args) => plug::unplug(&args),

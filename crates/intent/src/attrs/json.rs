@@ -141,6 +141,38 @@ impl std::fmt::Write for Raw<'_> {
     }
 }
 
+/// The items of a JSON list of scalars that [`Json`] wrote: without spaces, and no item is nested.
+#[derive(Debug)]
+pub struct Scalars<'a>(&'a [u8]);
+
+impl<'a> Scalars<'a> {
+    pub fn of(list: &'a [u8]) -> Self {
+        let inner = list.strip_prefix(b"[").and_then(|it| it.strip_suffix(b"]"));
+        Self(inner.unwrap_or_default())
+    }
+}
+
+impl<'a> Iterator for Scalars<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut quoted = false;
+        let mut escaped = false;
+        let end = self.0.iter().position(|byte| {
+            let ends = *byte == b',' && !quoted;
+            quoted ^= *byte == b'"' && !escaped;
+            escaped = *byte == b'\\' && !escaped;
+            ends
+        });
+        let (item, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
+        self.0 = rest.get(1..).unwrap_or_default();
+        Some(item)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +196,16 @@ mod tests {
             read,
             serde_json::json!({"a": ["x", "quo\"te\n"], "b": {}, "c": 7, "d": [1, 2]})
         );
+    }
+
+    #[test]
+    fn a_list_of_scalars_comes_apart_again() {
+        let mut out = Json::new();
+        out.texts(["a", "b,c", "d\"e\\"]);
+        let items: Vec<String> = Scalars::of(&out.bytes)
+            .map(|item| serde_json::from_slice(item).expect("JSON"))
+            .collect();
+        assert_eq!(items, ["a", "b,c", "d\"e\\"]);
+        assert_eq!(Scalars::of(b"[]").count(), 0);
     }
 }

@@ -18,7 +18,7 @@ pub use check::Is;
 pub use convert::To;
 pub use draft::{BadInput, Draft, bad_request};
 pub use extension::{EXTENSIONS, Extension};
-pub use json::Json;
+pub use json::{Json, Scalars};
 pub use python::{repr, str};
 pub use resources::*;
 pub use show::{Common, Cx, Shown, Soft, Verb, show_attr, show_value};

@@ -1,0 +1,365 @@
+//! Lists and creations: what a collection answers to GET and POST.
+
+use std::sync::Arc;
+
+use intent::{
+    Kind, Network, Object, ProjectId, SubnetId,
+    attrs::{Cx, Draft, Json, Table, Verb, Verbs},
+};
+use ledger::{Answer as Outcome, Command};
+use serde_json::{Map, Value};
+
+use super::{
+    asked::Reply,
+    filter::{self, Filter},
+    page::{self, Page},
+    scene::{Columns, Scene, missing},
+    scope::{Scoped, on_kind},
+    target::{Stored, Wanted},
+};
+use crate::{
+    fault::Fault,
+    policy::{Answer, action_rule, explicit_rule},
+};
+
+/// `GET` of a collection.
+pub(super) async fn list(scene: &mut Scene<'_>, table: &'static Table) -> Result<Reply, Fault> {
+    if table.kind == Some(Kind::SecurityGroup) || table.kind == Some(Kind::SecurityGroupRule) {
+        ensure_default_group(scene).await?;
+    }
+    on_kind!(table.kind, R => list_of::<R>(scene), else super::computed::list(scene, table))
+}
+
+/// A project's group `default` is made when its groups are first looked at.
+async fn ensure_default_group(scene: &mut Scene<'_>) -> Result<(), Fault> {
+    let project = ProjectId::from(scene.caller().project());
+    let default = (project.clone(), "default".to_owned());
+    if project.is_empty() || scene.state.index.groups_of_name.any(&default) {
+        return Ok(());
+    }
+    scene
+        .submit(Command::EnsureDefaultGroup { project })
+        .await
+        .map(|_| ())
+}
+
+fn list_of<R: Scoped>(scene: &Scene<'_>) -> Result<Reply, Fault> {
+    let query = &scene.asked.query;
+    let filters = filter::read(R::TABLE, query)?;
+    let page = Page::read(R::TABLE, query)?;
+    let cx = scene.cx(Verb::Read);
+    let mut found = select::<R>(scene, &cx, &filters);
+    page::order(
+        &mut found,
+        &page.sort,
+        &Cx {
+            filtering: true,
+            ..cx
+        },
+    );
+    let found = page::cut(found, &page).map_err(|marker| missing(R::TABLE, &marker))?;
+
+    let columns = scene.columns(R::TABLE, Verb::Read);
+    let mut out = Json::new();
+    out.open(b'{');
+    out.key(R::TABLE.plural);
+    out.list(&found, |out, object| {
+        scene.write(*object, &cx, &columns, out)
+    });
+    if page.limit.is_some() {
+        let keys: Vec<String> = found
+            .iter()
+            .map(|object| object.key().to_string())
+            .collect();
+        let links = page::links(&page, &scene.asked.url(), query, &keys);
+        out.key(&format!("{}_links", R::TABLE.plural));
+        out.list(links, |out, (rel, href)| {
+            out.open(b'{');
+            out.key("rel");
+            out.text(rel);
+            out.key("href");
+            out.text(&href);
+            out.close(b'}');
+        });
+    }
+    out.close(b'}');
+    Ok(Reply::json(out))
+}
+
+/// Those that exist for the caller, that policy shows and that all filters ask for.
+fn select<'s, R: Scoped>(scene: &'s Scene<'_>, cx: &Cx<'_>, filters: &[Filter]) -> Vec<&'s R> {
+    let rule = action_rule("get", R::TABLE);
+    let readable = scene.api.policy.ask(&rule, &scene.caller().credentials);
+    if readable == Answer::No {
+        return Vec::new();
+    }
+    let comparing = Cx {
+        filtering: true,
+        ..*cx
+    };
+    let mut scratch = Json::new();
+    candidates::<R>(scene, filters)
+        .into_iter()
+        .map(|object| &**object)
+        .filter(|object| scene.caller().sees_all || object.is_visible(cx))
+        .filter(|object| {
+            filters
+                .iter()
+                .all(|filter| filter.is_met(*object, &comparing, &mut scratch))
+        })
+        .filter(|object| {
+            readable == Answer::Yes
+                || scene.allows(
+                    &rule,
+                    &Stored {
+                        object: *object,
+                        cx,
+                    },
+                )
+        })
+        .collect()
+}
+
+/// All that may be asked for, found by an index where there is one.
+fn candidates<'s, R: Scoped>(scene: &'s Scene<'_>, filters: &[Filter]) -> Vec<&'s Arc<R>> {
+    let all = R::table(&scene.state);
+    let of_keys = |keys: Vec<String>| {
+        let keys = keys.iter().filter_map(|key| key.parse::<R::Key>().ok());
+        let found: std::collections::BTreeSet<R::Key> = keys.collect();
+        found
+            .iter()
+            .filter_map(|key| all.get(key))
+            .collect::<Vec<_>>()
+    };
+    let wanted = |name: &str| filters.iter().find_map(|filter| filter.values_of(name));
+    if let Some(keys) = wanted(R::TABLE.primary_key()) {
+        return of_keys(keys);
+    }
+    if let Some(keys) = by_index(scene, R::KIND, filters) {
+        return of_keys(keys);
+    }
+    let owner = match scene.caller().sees_all {
+        true => wanted("tenant_id").or_else(|| wanted("project_id")),
+        false if R::PRIVATE => Some(vec![scene.caller().project().to_owned()]),
+        false => None,
+    };
+    match owner {
+        Some(projects) if R::table(&scene.state).len() > 100 => of_keys(
+            projects
+                .iter()
+                .flat_map(|project| {
+                    let key = (R::KIND, ProjectId::from(project.as_str()));
+                    scene
+                        .state
+                        .index
+                        .by_project
+                        .of(&key)
+                        .cloned()
+                        .collect::<Vec<_>>()
+                })
+                .collect(),
+        ),
+        _ => all.values().collect(),
+    }
+}
+
+/// Keys out of the state's indexes for the filters that clients use most.
+fn by_index(scene: &Scene<'_>, kind: Kind, filters: &[Filter]) -> Option<Vec<String>> {
+    let index = &scene.state.index;
+    let wanted = |name: &str| filters.iter().find_map(|filter| filter.values_of(name));
+    macro_rules! through {
+        ($attr:literal, $relation:ident) => {
+            if let Some(values) = wanted($attr) {
+                let ids = values.iter().filter_map(|value| value.parse().ok());
+                return Some(
+                    ids.flat_map(|id| {
+                        let found = index.$relation.of(&id);
+                        found.map(ToString::to_string).collect::<Vec<_>>()
+                    })
+                    .collect(),
+                );
+            }
+        };
+    }
+    match kind {
+        Kind::Port => {
+            through!("device_id", ports_of_device);
+            if let Some(keys) = ports_by_subnet(scene, filters) {
+                return Some(keys);
+            }
+            through!("security_groups", ports_of_group);
+            through!("binding:host_id", ports_of_host);
+            through!("network_id", ports_of_network);
+        }
+        Kind::Subnet => through!("network_id", subnets_of_network),
+        Kind::Segment => through!("network_id", segments_of_network),
+        Kind::SecurityGroupRule => through!("security_group_id", rules_of_group),
+        Kind::FloatingIp => {
+            through!("port_id", floating_ips_of_port);
+            through!("router_id", floating_ips_of_router);
+            through!("floating_network_id", floating_ips_of_network);
+        }
+        Kind::RbacPolicy => through!("object_id", rbac_of_object),
+        _ => {}
+    }
+    None
+}
+
+fn ports_by_subnet(scene: &Scene<'_>, filters: &[Filter]) -> Option<Vec<String>> {
+    let subnets = filters
+        .iter()
+        .find_map(|filter| filter.pairs_of("fixed_ips", "subnet_id"))?;
+    let ids = subnets.iter().filter_map(|id| id.parse::<SubnetId>().ok());
+    let ports = ids.flat_map(|id| {
+        let ports = scene.state.index.ports_of_subnet.of(&id);
+        ports.map(ToString::to_string).collect::<Vec<_>>()
+    });
+    Some(ports.collect())
+}
+
+/// `POST` to a collection: one, or many at once.
+pub(super) async fn create(scene: &mut Scene<'_>, table: &'static Table) -> Result<Reply, Fault> {
+    let Some(kind) = table.kind.filter(|_| table.verbs != Verbs::ReadOnly) else {
+        return Err(Fault::method_not_allowed());
+    };
+    let mut body = scene.asked.json()?;
+    let (bodies, many) = bodies(table, &mut body)?;
+    let mut drafts = Vec::with_capacity(bodies.len());
+    for body in bodies {
+        drafts.push(draft(scene, table, body)?);
+    }
+    let cx = scene.cx(Verb::Create);
+    let action = action_rule("create", table);
+    for draft in &drafts {
+        refuse_foreign_network(scene, table, draft)?;
+        let rule = explicit_rule(&action, table, draft, true);
+        let target = Wanted {
+            draft,
+            was: None,
+            cx: &cx,
+        };
+        scene.require(&rule, &target)?;
+    }
+    if table.verbs == Verbs::NoCreate {
+        return Err(Fault::neutron(
+            http::StatusCode::BAD_REQUEST,
+            "BadRequest",
+            format!(
+                "Bad {} request: Agent creation using API is not supported..",
+                table.plural
+            ),
+        ));
+    }
+    let outcome = scene.submit(Command::Create { kind, drafts }).await?;
+    let Outcome::Objects(objects) = outcome else {
+        return Err(Fault::internal());
+    };
+    Ok(Reply::created(shown(scene, table, &objects, many).bytes))
+}
+
+/// The bodies below the root, and whether they came as a list.
+fn bodies(
+    table: &Table,
+    body: &mut Map<String, Value>,
+) -> Result<(Vec<Map<String, Value>>, bool), Fault> {
+    let required = || Fault::bad_request("Resources required");
+    if let Some(many) = body.remove(table.plural) {
+        let items = many.as_array().filter(|items| !items.is_empty());
+        let items = items.ok_or_else(required)?;
+        let maps = items.iter().map(|item| match item {
+            Value::Object(map) => Ok(map.clone()),
+            _ => Err(invalid_object(table)),
+        });
+        return Ok((maps.collect::<Result<_, _>>()?, true));
+    }
+    match body.remove(table.name) {
+        Some(Value::Object(map)) => Ok((vec![map], false)),
+        Some(_) => Err(invalid_object(table)),
+        None => Err(no_root(table)),
+    }
+}
+
+pub(super) fn no_root(table: &Table) -> Fault {
+    Fault::bad_request(format!("Unable to find '{}' in request body", table.name))
+}
+
+pub(super) fn invalid_object(table: &Table) -> Fault {
+    Fault::bad_request(format!("Object '{}' contains invalid data", table.name))
+}
+
+fn draft(scene: &Scene<'_>, table: &Table, body: Map<String, Value>) -> Result<Draft, Fault> {
+    let project = scene.caller().project();
+    let foreign = ["project_id", "tenant_id"].into_iter().find(|name| {
+        let given = body.get(*name);
+        given.is_some_and(|given| given != project)
+    });
+    let draft = table.read_create(body, project);
+    if foreign.is_some() && !scene.caller().is_admin && table.owner().is_some() {
+        return Err(Fault::bad_request(
+            "Specifying 'project_id' other than the authenticated project in request is not \
+             allowed for the current user.",
+        ));
+    }
+    Ok(draft?)
+}
+
+/// A network that the caller can't see does not exist, which comes before what policy says.
+fn refuse_foreign_network(scene: &Scene<'_>, table: &Table, draft: &Draft) -> Result<(), Fault> {
+    let network = draft.get("network_id").and_then(Value::as_str);
+    match network.filter(|_| table.kind == Some(Kind::Port)) {
+        Some(network) => scene.find::<Network>(network).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+fn shown(scene: &Scene<'_>, table: &'static Table, objects: &[Object], many: bool) -> Json {
+    let columns = scene.columns(table, Verb::Create);
+    let cx = scene.cx(Verb::Create);
+    let mut out = Json::new();
+    out.open(b'{');
+    if many {
+        out.key(table.plural);
+        out.list(objects, |out, object| {
+            write_object(scene, object, &cx, &columns, out)
+        });
+    } else if let Some(object) = objects.first() {
+        out.key(table.name);
+        write_object(scene, object, &cx, &columns, &mut out);
+    }
+    out.close(b'}');
+    out
+}
+
+/// Writes whichever kind of resource it is.
+pub(super) fn write_object(
+    scene: &Scene<'_>,
+    object: &Object,
+    cx: &Cx<'_>,
+    columns: &Columns,
+    out: &mut Json,
+) {
+    macro_rules! write {
+        ($($type:ident),*) => {
+            match object {
+                $(Object::$type(it) => scene.write(&**it, cx, columns, out),)*
+                _ => out.null(),
+            }
+        };
+    }
+    write!(
+        Network,
+        Subnet,
+        SubnetPool,
+        Port,
+        Router,
+        FloatingIp,
+        SecurityGroup,
+        SecurityGroupRule,
+        DefaultRule,
+        AddressGroup,
+        AddressScope,
+        RbacPolicy,
+        Agent,
+        Segment
+    );
+}

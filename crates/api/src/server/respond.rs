@@ -1,0 +1,221 @@
+//! One request: its id, its bounds, its caller, its answer.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+use tracing::Instrument;
+
+use crate::{
+    Api,
+    fault::Fault,
+    neutron::{self, Asked, Query, Reply, decode},
+};
+
+/// What one client, or many, may take of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body: usize,
+    pub connections: usize,
+    /// Requests worked on at once; more are told to come back.
+    pub requests: usize,
+    /// How long one request may take.
+    pub time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 4 << 20,
+            connections: 4096,
+            requests: 2048,
+            time: Duration::from_secs(60),
+        }
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) api: Arc<Api>,
+    pub(super) limits: Limits,
+    pub(super) secure: bool,
+    pub(super) requests: Semaphore,
+}
+
+pub(super) async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let id = format!("req-{}", uuid::Uuid::new_v4());
+    let began = Instant::now();
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
+    let work = AssertUnwindSafe(within(shared, request)).catch_unwind();
+    let outcome = work.instrument(span.clone()).await.unwrap_or_else(|_| {
+        span.in_scope(|| tracing::error!("a panic ended the request"));
+        Err(Fault::internal())
+    });
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(fault) => rendered(fault.status, fault.to_bytes(), &method),
+    };
+    let status = response.status();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-openstack-request-id", id);
+    }
+    let took = began.elapsed();
+    shared
+        .api
+        .metrics
+        .count(method.as_str(), status.as_u16(), took);
+    span.in_scope(|| {
+        let micros = took.as_micros();
+        if status.is_server_error() {
+            tracing::warn!(status = status.as_u16(), micros, "answered");
+        } else if method == Method::GET {
+            tracing::debug!(status = status.as_u16(), micros, "answered");
+        } else {
+            tracing::info!(status = status.as_u16(), micros, "answered");
+        }
+    });
+    response
+}
+
+/// The answer, unless there are too many others or it takes too long.
+async fn within(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Fault> {
+    if let Some(plain) = plain(shared, request.uri().path()) {
+        return Ok(plain);
+    }
+    let _turn = shared
+        .requests
+        .try_acquire()
+        .map_err(|_| Fault::unavailable())?;
+    tokio::time::timeout(shared.limits.time, answer(shared, request))
+        .await
+        .unwrap_or_else(|_| Err(Fault::unavailable()))
+}
+
+/// What those ask who run the server, and load balancers.
+fn plain(shared: &Shared, path: &str) -> Option<Response<Full<Bytes>>> {
+    let text = |status: StatusCode, text: String| {
+        let mut response = Response::new(Full::from(text));
+        *response.status_mut() = status;
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    };
+    match path {
+        "/healthz" => Some(text(StatusCode::OK, "ok\n".to_owned())),
+        "/readyz" if shared.api.hub.is_ready() => Some(text(StatusCode::OK, "ok\n".to_owned())),
+        "/readyz" => Some(text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the store is not at hand\n".to_owned(),
+        )),
+        "/metrics" => {
+            let revision = shared.api.hub.state().revision;
+            Some(text(StatusCode::OK, shared.api.metrics.text(revision)))
+        }
+        _ => None,
+    }
+}
+
+async fn answer(
+    shared: &Shared,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Fault> {
+    let (head, body) = request.into_parts();
+    let method = head.method;
+    let path = decode(head.uri.path(), false);
+    let base = base(&head.headers, shared.secure);
+    if path == "/" {
+        return Ok(render(neutron::versions(&base), &method));
+    }
+    if !path.starts_with("/v2.0") {
+        return Err(Fault::no_api());
+    }
+    let credentials = shared.api.identity.credentials(&head.headers).await?;
+    if !accepts_json(&head.headers) {
+        return Err(Fault::not_acceptable());
+    }
+    let asked = Asked {
+        caller: shared.api.caller(credentials),
+        query: Query::parse(head.uri.query().unwrap_or_default()),
+        if_match: text(&head.headers, "if-match"),
+        body: read(body, shared.limits.body).await?,
+        method,
+        base,
+        path,
+    };
+    let reply = neutron::answer(&shared.api, &asked).await?;
+    Ok(render(reply, &asked.method))
+}
+
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.to_owned())
+}
+
+/// Scheme and authority as the client sees them, behind a proxy as well.
+fn base(headers: &HeaderMap, secure: bool) -> String {
+    let scheme = text(headers, "x-forwarded-proto");
+    let scheme = scheme
+        .as_deref()
+        .unwrap_or(if secure { "https" } else { "http" });
+    let host = text(headers, "x-forwarded-host").or_else(|| text(headers, "host"));
+    format!("{scheme}://{}", host.as_deref().unwrap_or("localhost"))
+}
+
+fn accepts_json(headers: &HeaderMap) -> bool {
+    let Some(accept) = text(headers, "accept") else {
+        return true;
+    };
+    accept.split(',').any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        matches!(
+            kind,
+            "" | "*/*" | "application/*" | "application/json" | "text/plain" | "text/html"
+        )
+    })
+}
+
+async fn read(body: Incoming, limit: usize) -> Result<Bytes, Fault> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Fault::too_large()),
+        Err(_) => Err(Fault::invalid_body()),
+    }
+}
+
+fn render(reply: Reply, method: &Method) -> Response<Full<Bytes>> {
+    rendered(reply.status, reply.body, method)
+}
+
+fn rendered(status: StatusCode, body: Bytes, method: &Method) -> Response<Full<Bytes>> {
+    let empty = body.is_empty() || *method == Method::HEAD;
+    let mut response = Response::new(Full::new(if *method == Method::HEAD {
+        Bytes::new()
+    } else {
+        body
+    }));
+    *response.status_mut() = status;
+    if !empty {
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        let realm = HeaderValue::from_static("Keystone uri=\"/\"");
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, realm);
+    }
+    response
+}
