@@ -64,6 +64,9 @@ pub struct Peer {
     pub tunnel_types: Vec<NetworkType>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dvr_mac: Option<Mac>,
+    /// What routers do there: the L3 agent's `agent_mode`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_mode: Option<String>,
 }
 
 /// What this host is to a router.

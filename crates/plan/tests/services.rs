@@ -83,6 +83,20 @@ fn lines(state: &HostState, ns: &NsName) -> BTreeSet<String> {
 fn assert_namespace(scenario: &Scenario, ns: &NsName) {
     let (want, seen) = (&scenario.planned.want, &scenario.seen);
     assert_same_lines(&format!("{ns}"), &lines(want, ns), &lines(seen, ns));
+    assert_tables(scenario, ns);
+    for (key, sysctl) in &want.netns[ns].sysctls {
+        let seen = seen.netns[ns]
+            .sysctls
+            .get(key)
+            .map(|sysctl| sysctl.value.as_str());
+        if let Some(seen) = seen {
+            assert_eq!(sysctl.value, seen, "{key} in {ns}");
+        }
+    }
+}
+
+fn assert_tables(scenario: &Scenario, ns: &NsName) {
+    let (want, seen) = (&scenario.planned.want, &scenario.seen);
     for family in [host::netns::Family::V4, host::netns::Family::V6] {
         let text = |state: &HostState| {
             let mut tables = state.netns[ns].iptables[&family].clone();
@@ -99,15 +113,6 @@ fn assert_namespace(scenario: &Scenario, ns: &NsName) {
             want == seen,
             "{ns} {family:?}\n--- planned\n{want}\n--- seen\n{seen}"
         );
-    }
-    for (key, sysctl) in &want.netns[ns].sysctls {
-        let seen = seen.netns[ns]
-            .sysctls
-            .get(key)
-            .map(|sysctl| sysctl.value.as_str());
-        if let Some(seen) = seen {
-            assert_eq!(sysctl.value, seen, "{key} in {ns}");
-        }
     }
 }
 
@@ -159,4 +164,64 @@ fn a_centralized_router_is_neutrons() {
         let netns = &scenario.planned.want.netns[&ns];
         assert!(netns.routes[&MAIN].len() == 1, "one way out");
     }
+}
+
+/// A distributed scenario, with the host's mode in it and the numbers that the host had given out.
+fn distributed(host: &str, mode: plan::AgentMode) -> Scenario {
+    Scenario::load_with("vxlan-dvr-hybrid", host, |settings, numbers| {
+        settings.agent_mode = mode;
+        numbers.floating_priorities.adopt("172.24.4.229", 55_474);
+        // 169.254.88.134, counted in pairs from 169.254.64.0.
+        let router = "399c4c88-9446-4509-aff4-7b8dbd7083c7";
+        numbers.link_local_pairs.adopt(router, 3_139);
+    })
+}
+
+/// The pair's MACs, and the addresses that the kernel makes of them, are chosen at random there and
+/// computed here; all else must be the same.
+fn without_pairs_macs(lines: BTreeSet<String>) -> BTreeSet<String> {
+    let has_mac = |line: &String| {
+        let link = line.starts_with("link rfp-") || line.starts_with("link fpr-");
+        let neighbour = line.starts_with("neighbour") && line.contains(" 169.254.88.13");
+        link || neighbour || line.starts_with("route 254 ::/0 Some(fe80::")
+    };
+    let (made, rest): (BTreeSet<_>, BTreeSet<_>) = lines.into_iter().partition(has_mac);
+    assert!(made.len() >= 2, "a link and a neighbour at least: {made:?}");
+    rest
+}
+
+#[test]
+fn a_distributed_router_on_a_compute_host_is_neutrons() {
+    let scenario = distributed("c1", plan::AgentMode::Dvr);
+    assert!(
+        scenario.planned.notes.is_empty(),
+        "{:?}",
+        scenario.planned.notes
+    );
+    for prefix in ["qrouter-", "fip-"] {
+        for ns in namespaces(&scenario, prefix) {
+            assert_tables(&scenario, &ns);
+            let want = without_pairs_macs(lines(&scenario.planned.want, &ns));
+            let seen = without_pairs_macs(lines(&scenario.seen, &ns));
+            assert_same_lines(&format!("{ns}"), &want, &seen);
+        }
+    }
+}
+
+#[test]
+fn source_nat_of_a_distributed_router_is_neutrons() {
+    let scenario = distributed("net", plan::AgentMode::DvrSnat);
+    for ns in namespaces(&scenario, "snat-") {
+        assert_namespace(&scenario, &ns);
+    }
+    let fip = scenario
+        .planned
+        .want
+        .netns
+        .keys()
+        .find(|ns| ns.as_str().starts_with("fip-"));
+    assert_eq!(
+        fip, None,
+        "no floating IP is here, so nothing is made for them"
+    );
 }

@@ -287,6 +287,12 @@ impl Cut<'_> {
         }
     }
 
+    fn agent_mode(&self, host: &HostName) -> Option<String> {
+        let key = (host.clone(), AgentType::L3);
+        let agent = self.state.index.agent_of_host.one(&key)?;
+        text(self.state.agents.get(agent)?, "agent_mode")
+    }
+
     /// Every host with an Open vSwitch agent: where tunnels lead to.
     fn peers(&mut self) {
         let state = self.state;
@@ -299,6 +305,7 @@ impl Cut<'_> {
                 tunnel_ip: text(agent, "tunneling_ip"),
                 tunnel_types: tunnel_types(agent),
                 dvr_mac: state.dvr_macs.get(&agent.host).map(|mac| mac.mac_address),
+                agent_mode: self.agent_mode(&agent.host),
             };
             self.view.peers.insert(agent.host.clone(), Arc::new(peer));
         }

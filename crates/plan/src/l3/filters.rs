@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use host::{Why, names, netns::Family};
 use intent::{AddressScopeId, Port};
 
-use super::site::{Outside, Site};
+use super::site::{By, Outside, Site};
 use crate::{Draft, dhcp::METADATA_V4, dhcp::METADATA_V6, rules::Writer};
 
 /// The mark of a device whose subnets are in no address scope; scopes count on from it.
@@ -51,11 +51,16 @@ const RESTORE_SCOPE: &str = "-m connmark ! --mark 0x0/0xffff0000 \
 const SAVE_SCOPE: &str = "-m connmark --mark 0x0/0xffff0000 \
      -j CONNMARK --save-mark --nfmask 0xffff0000 --ctmask 0xffff0000";
 
-fn v4_chains(writer: &mut Writer) {
+pub(super) fn v4_chains(writer: &mut Writer) {
     for chain in ["float-snat", "floatingip", "mark", "scope"] {
         writer.own("mangle", chain);
     }
     writer.own("filter", "scope");
+    source_nat_chains(writer);
+}
+
+/// The chains of source NAT, last in nat's POSTROUTING.
+pub(super) fn source_nat_chains(writer: &mut Writer) {
     for chain in ["OUTPUT", "POSTROUTING"] {
         writer.hang("nat", chain);
     }
@@ -106,19 +111,23 @@ fn translate(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
         return;
     };
     let (device, why) = (&outside.device, || Why::of("port", outside.port.id));
+    floating(draft, writer, site, outside);
+    writer.rule("nat", "snat", "-j $-float-snat", why());
+    let keep = format!("! -o {device} -m conntrack ! --ctstate DNAT -j ACCEPT");
+    let By::Gateway { snat } = outside.by else {
+        writer.rule("nat", "POSTROUTING", &keep, why());
+        return;
+    };
     let save = format!("-o {device} {SAVE_SCOPE}");
     writer.rule("mangle", "POSTROUTING", &save, why());
     let from_outside = format!("-i {device} -j MARK --set-xmark 0x2/0xffff");
     writer.rule("mangle", "mark", &from_outside, why());
-    floating(draft, writer, site);
-    writer.rule("nat", "snat", "-j $-float-snat", why());
     let mut addresses = outside.port.addresses();
     let Some(address) = addresses.find(IpAddr::is_ipv4) else {
         return;
     };
-    let keep = format!("! -o {device} -m conntrack ! --ctstate DNAT -j ACCEPT");
     writer.rule("nat", "POSTROUTING", &keep, why());
-    if outside.snat {
+    if snat {
         let to = format!("-o {device} -j SNAT --to-source {address} --random-fully");
         writer.rule("nat", "snat", &to, why());
     }
@@ -129,7 +138,13 @@ fn translate(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
     writer.rule("nat", "snat", &hairpin, why());
 }
 
-fn floating(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
+/// What comes for a floating IP goes to its port, what the port sends comes from it. Through a pair
+/// of devices only what comes by it is meant.
+fn floating(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, outside: &Outside<'_>) {
+    let (chains, by): (&[&str], _) = match outside.by {
+        By::Gateway { .. } => (&["OUTPUT", "PREROUTING"], String::new()),
+        By::Pair => (&["PREROUTING"], format!(" -i {}", outside.device)),
+    };
     for floating_ip in &site.floating {
         let why = || Why::of("floatingip", floating_ip.id);
         let (Some(IpAddr::V4(fixed)), IpAddr::V4(floating)) = (
@@ -138,8 +153,8 @@ fn floating(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
         ) else {
             continue;
         };
-        for chain in ["OUTPUT", "PREROUTING"] {
-            let rule = format!("-d {floating}/32 -j DNAT --to-destination {fixed}");
+        for chain in chains {
+            let rule = format!("-d {floating}/32{by} -j DNAT --to-destination {fixed}");
             writer.rule("nat", chain, &rule, why());
         }
         let rule = format!("-s {fixed}/32 -j SNAT --to-source {floating} --random-fully");
@@ -218,7 +233,7 @@ fn scopes(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, family: Famil
             && site
                 .outside
                 .as_ref()
-                .is_some_and(|out| out.snat && out.device == device);
+                .is_some_and(|out| out.by == By::Gateway { snat: true } && out.device == device);
         if !translated {
             let rule = format!("-o {device} -m mark ! --mark {mark:#x}/0xffff0000 -j DROP");
             writer.rule("filter", "scope", &rule, why());

@@ -5,9 +5,12 @@
 //! - `filters`: iptables: NAT, metadata, address scopes.
 //! - `radvd`: who announces IPv6 prefixes.
 //!
-//! A centralized router is one site, `qrouter-ROUTER`.
+//! A centralized router is one site, `qrouter-ROUTER`; a distributed one is several (`dvr`), and
+//! what leads from them to the outside is the host's `fip-NETWORK` (`fip`).
 
+mod dvr;
 mod filters;
+mod fip;
 mod radvd;
 mod routes;
 mod site;
@@ -16,7 +19,7 @@ use host::names;
 use intent::{FloatingIp, Port, Router, owner, view::RouterRole};
 
 use crate::Draft;
-use site::{Outside, Site};
+use site::{By, Outside, Site};
 
 pub fn emit(draft: &mut Draft<'_>) {
     for role in draft.view.router_roles.values() {
@@ -33,14 +36,16 @@ pub fn emit(draft: &mut Draft<'_>) {
     }
 }
 
-fn place(draft: &mut Draft<'_>, router: &Router, role: &RouterRole) {
+fn place<'a>(draft: &mut Draft<'a>, router: &'a Router, role: &RouterRole) {
     if role.centralized {
         centralized(draft, router);
+    } else {
+        dvr::emit(draft, router, role);
     }
 }
 
 /// The whole router in one namespace.
-fn centralized(draft: &mut Draft<'_>, router: &Router) {
+fn centralized<'a>(draft: &mut Draft<'a>, router: &'a Router) {
     let id = router.id.to_string();
     let site = Site {
         router,
@@ -80,7 +85,9 @@ fn gateway<'a>(draft: &mut Draft<'a>, router: &Router) -> Option<Outside<'a>> {
     Some(Outside {
         device: names::qg(&port.id.to_string()),
         port,
-        snat: gateway.enable_snat,
+        by: By::Gateway {
+            snat: gateway.enable_snat,
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use host::Why;
+use host::{NsName, Why};
 
 use super::site::{Outside, Site};
 use crate::{
@@ -13,15 +13,15 @@ use crate::{
 };
 
 pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
-    if let Some(outside) = &site.outside {
-        ways_out(draft, site, outside);
+    if let Some(outside) = site.gateway() {
+        ways_out(draft, &site.ns, MAIN, outside);
         other_external_subnets(draft, site, outside);
     }
     extra(draft, site);
 }
 
 /// The gateway of each subnet that the gateway port has an address in; one a family.
-pub(super) fn ways_out(draft: &mut Draft<'_>, site: &Site<'_>, outside: &Outside<'_>) {
+pub(super) fn ways_out(draft: &mut Draft<'_>, ns: &NsName, table: u32, outside: &Outside<'_>) {
     let mut families = std::collections::BTreeSet::new();
     for (subnet, _) in draft.prefixes(outside.port) {
         let Some(gateway) = subnet.gateway_ip else {
@@ -38,14 +38,14 @@ pub(super) fn ways_out(draft: &mut Draft<'_>, site: &Site<'_>, outside: &Outside
                 via: None,
                 dev: &outside.device,
             };
-            draft.route(&site.ns, MAIN, to, why.clone());
+            draft.route(ns, table, to, why.clone());
         }
         let to = To {
             destination: any(gateway),
             via: Some(gateway),
             dev: &outside.device,
         };
-        draft.route(&site.ns, MAIN, to, why);
+        draft.route(ns, table, to, why);
     }
 }
 

@@ -25,10 +25,25 @@ pub(super) struct Site<'a> {
 pub(super) struct Outside<'a> {
     pub(super) device: String,
     pub(super) port: &'a Port,
-    pub(super) snat: bool,
+    pub(super) by: By,
 }
 
-impl Site<'_> {
+/// How a namespace reaches the external network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// By the gateway port itself; with the router's source address, or not.
+    Gateway { snat: bool },
+    /// By a pair of devices to the host's namespace of floating IPs.
+    Pair,
+}
+
+impl<'a> Site<'a> {
+    /// The way out, where it is the gateway port itself.
+    pub(super) fn gateway(&self) -> Option<&Outside<'a>> {
+        let outside = self.outside.as_ref();
+        outside.filter(|outside| outside.by != By::Pair)
+    }
+
     pub(super) fn why(&self) -> Why {
         Why::of("router", self.router.id)
     }
@@ -36,12 +51,12 @@ impl Site<'_> {
 
 pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
     draft.netns(&site.ns).why_mut().merge(site.why());
-    settings(draft, site);
+    settings(draft, &site.ns, &site.why());
     for (device, port) in &site.inside {
-        device_with_addresses(draft, site, device, port);
+        device_with_addresses(draft, &site.ns, device, port);
     }
-    if let Some(outside) = &site.outside {
-        device_with_addresses(draft, site, &outside.device, outside.port);
+    if let Some(outside) = site.gateway() {
+        device_with_addresses(draft, &site.ns, &outside.device, outside.port);
         accept_announcements(draft, site, outside);
         for floating_ip in &site.floating {
             let address = IpNet::from(floating_ip.floating_ip_address);
@@ -61,23 +76,23 @@ pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
     }
 }
 
-fn device_with_addresses(draft: &mut Draft<'_>, site: &Site<'_>, device: &str, port: &Port) {
-    draft.service_port(&site.ns, device, port);
+pub(super) fn device_with_addresses(draft: &mut Draft<'_>, ns: &NsName, device: &str, port: &Port) {
+    draft.service_port(ns, device, port);
     for (_, net) in draft.prefixes(port) {
-        draft.address(&site.ns, device, net, Why::of("port", port.id));
+        draft.address(ns, device, net, Why::of("port", port.id));
     }
 }
 
 /// What makes a namespace a router: it forwards, and answers ARP only for what stands on the
 /// device that was asked.
-fn settings(draft: &mut Draft<'_>, site: &Site<'_>) {
+pub(super) fn settings(draft: &mut Draft<'_>, ns: &NsName, why: &Why) {
     for (key, value) in [
         ("net.ipv4.conf.all.arp_announce", "2"),
         ("net.ipv4.conf.all.arp_ignore", "1"),
         ("net.ipv4.ip_forward", "1"),
         ("net.ipv6.conf.all.forwarding", "1"),
     ] {
-        draft.sysctl(&site.ns, key, value, site.why());
+        draft.sysctl(ns, key, value, why.clone());
     }
 }
 

@@ -85,13 +85,23 @@ pub(crate) fn intent(scenario: &str) -> State {
 
 impl Scenario {
     pub(crate) fn load(scenario: &str, host: &str) -> Self {
+        Self::load_with(scenario, host, |_, _| ())
+    }
+
+    pub(crate) fn load_with(
+        scenario: &str,
+        host: &str,
+        set: impl Fn(&mut Settings, &mut Numbers),
+    ) -> Self {
         let state = intent(scenario);
         let host_name = HostName::from(host);
         let mut settings = Settings::new(host);
         settings
             .bridge_mappings
             .insert("external".to_owned(), "br-ex".to_owned());
-        let planned = compile(&view(&state, &host_name), &settings, &Numbers::default());
+        let mut numbers = Numbers::default();
+        set(&mut settings, &mut numbers);
+        let planned = compile(&view(&state, &host_name), &settings, &numbers);
         let mut files = snapshot::Files::new();
         files_below(&folder(scenario).join(host), "", &mut files);
         let loaded = snapshot::load(host, &files);
