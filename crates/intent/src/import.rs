@@ -312,6 +312,7 @@ impl Import {
             vnic_type,
             profile: map(item, "binding:profile"),
             ip_allocation: IpAllocation::default(),
+            awaits_dhcp: false,
             passive: None,
             meta: meta(item),
         }));

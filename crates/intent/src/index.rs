@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, OrdSet, Vector};
 
 use crate::{id::*, noun::*, state::*};
 
@@ -16,6 +16,13 @@ macro_rules! indexes {
             $($(#[$doc])* pub $name: Relation<$from, $to>,)*
             /// How many resources of a kind a project has: what quotas count.
             counts: OrdMap<(ProjectId, Kind), u64>,
+            /// How full a subnet is, by the addresses as numbers.
+            pub address_density: Density<SubnetId>,
+            /// How full a type's (and physical network's) segment numbers are.
+            pub number_density: Density<(NetworkType, Option<String>)>,
+            /// Each subnet's addresses that were released last, the latest last. Nothing rests on
+            /// it but the wish not to give an address out again at once, so it is not kept.
+            pub released: OrdMap<SubnetId, Vector<IpAddr>>,
         }
     };
 }
@@ -127,6 +134,69 @@ impl<A: Ord + Clone, B: Ord + Clone + Least> Relation<A, B> {
     }
 }
 
+/// How many numbers of each run of 256 are taken: what the search for a free one skips by, so that
+/// it need not walk what is taken.
+#[derive(Debug, Clone)]
+pub struct Density<K: Ord + Clone>(OrdMap<(K, u128), u16>);
+
+impl<K: Ord + Clone> Default for Density<K> {
+    fn default() -> Self {
+        Self(OrdMap::new())
+    }
+}
+
+impl<K: Ord + Clone> Density<K> {
+    /// Numbers in a run.
+    pub const RUN: u128 = 256;
+
+    /// Every number of the run that holds `number` is taken.
+    pub fn is_full(&self, key: &K, number: u128) -> bool {
+        let run = (key.clone(), number / Self::RUN);
+        self.0.get(&run).is_some_and(|taken| *taken >= 256)
+    }
+
+    fn set(&mut self, key: K, number: u128, present: bool) {
+        let run = (key, number / Self::RUN);
+        if present {
+            *self.0.entry(run).or_insert(0) += 1;
+            return;
+        }
+        match self.0.get_mut(&run) {
+            Some(taken) if *taken > 1 => *taken -= 1,
+            _ => {
+                self.0.remove(&run);
+            }
+        }
+    }
+}
+
+/// An address as a number.
+pub fn number_of(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()),
+        IpAddr::V6(address) => address.to_bits(),
+    }
+}
+
+/// How many released addresses a subnet remembers.
+const RELEASED: usize = 64;
+
+impl Indexes {
+    fn remember_release(&mut self, subnet: SubnetId, address: IpAddr, present: bool) {
+        if !present {
+            let released = self.released.entry(subnet).or_default();
+            released.push_back(address);
+            if released.len() > RELEASED {
+                released.pop_front();
+            }
+        } else if let Some(released) = self.released.get(&subnet)
+            && let Some(at) = released.iter().rposition(|it| *it == address)
+        {
+            self.released.entry(subnet).or_default().remove(at);
+        }
+    }
+}
+
 /// A value that none of its type comes before: where a range of answers begins.
 pub trait Least {
     fn least() -> Self;
@@ -169,11 +239,18 @@ impl Indexed for Segment {
             self.segmentation_id,
         );
         ix.segment_of_number.set(number, self.id, present);
+        if let Some(number) = self.segmentation_id {
+            let key = (self.network_type, self.physical_network.clone());
+            ix.number_density.set(key, number.into(), present);
+        }
     }
 }
 
 impl Indexed for Subnet {
     fn index(&self, ix: &mut Indexes, present: bool) {
+        if !present {
+            ix.released.remove(&self.id);
+        }
         ix.owned(self, present);
         ix.subnets_of_network.set(self.network_id, self.id, present);
         if let Some(pool) = self.subnetpool_id {
@@ -213,6 +290,9 @@ impl Indexed for Port {
                 .set(fixed.subnet_id, fixed.ip_address, present);
             ix.port_of_address
                 .set((self.network_id, fixed.ip_address), self.id, present);
+            ix.address_density
+                .set(fixed.subnet_id, number_of(fixed.ip_address), present);
+            ix.remember_release(fixed.subnet_id, fixed.ip_address, present);
         }
     }
 }

@@ -14,7 +14,7 @@ pub mod state;
 pub mod view;
 
 pub use id::*;
-pub use index::Indexes;
+pub use index::{Density, Indexes, number_of};
 pub use noun::*;
 pub use state::{Change, Kind, Object, Resource, State};
 pub use view::{View, view};

@@ -159,11 +159,12 @@ pub enum Command {
     Reschedule,
 
     ReportAgent(AgentReport),
-    /// What came up or went down on a host.
+    /// What came up or went down on a host, and which ports its DHCP servers now know.
     ReportPorts {
         host: HostName,
         up: Vec<PortId>,
         down: Vec<PortId>,
+        dhcp: Vec<PortId>,
     },
     /// Routers whose gateway and floating IPs a host now serves.
     ReportRouters {

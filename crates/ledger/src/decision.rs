@@ -1,6 +1,6 @@
 //! What `decide` hands back.
 
-use intent::{Change, Object, State};
+use intent::{Binding, Change, Object, State};
 use serde_json::Value;
 
 /// A command that is granted.
@@ -20,6 +20,8 @@ pub enum Answer {
     Done,
     /// The resources that were made or changed, in the order asked for, as they are now.
     Objects(Vec<Object>),
+    /// One of a port's bindings.
+    Binding(Binding),
     /// An action's answer that is no resource.
     Value(Value),
 }

@@ -9,25 +9,44 @@
 
 mod actor;
 mod address_group;
+mod address_scope;
+mod availability;
+mod binding;
 mod command;
 mod config;
 mod context;
 mod decision;
 mod default_rule;
+mod dhcp_port;
 mod draft;
+mod fixed_ips;
+mod floating_ip;
+mod free;
+mod ipam;
+mod network;
+mod pools;
+mod port;
+mod port_extra;
 mod quota;
 mod refusal;
 mod rule_match;
 mod rules;
+mod schedule;
 mod security_group;
 mod security_group_rule;
+mod segment;
 mod share;
+mod subnet;
+mod subnet_check;
+mod subnet_pool;
 mod tags;
 mod txn;
 mod visible;
+mod wiring;
 mod zone;
 
 pub use actor::Actor;
+pub use availability::{Availability, Counts, availability};
 pub use command::{AgentReport, Command};
 pub use config::{Config, VlanRange};
 pub use context::{Context, Liveness, Random};
@@ -90,6 +109,20 @@ fn action(txn: &mut Txn<'_>, command: &Command) -> Result<Answer, Refusal> {
             security_group::ensure_default(txn, project);
             Ok(Answer::Done)
         }
+        Command::AddPrefixes { pool, body } => subnet_pool::add_prefixes(txn, pool, body),
+        Command::RemovePrefixes { pool, body } => subnet_pool::remove_prefixes(txn, pool, body),
+        Command::OnboardSubnets { pool, body } => subnet_pool::onboard(txn, pool, body),
+        Command::CreateBinding { port, draft } => binding::create(txn, port, draft),
+        Command::UpdateBinding { port, host, draft } => binding::update(txn, port, host, draft),
+        Command::DeleteBinding { port, host } => binding::delete(txn, port, host),
+        Command::ActivateBinding { port, host } => binding::activate(txn, port, host),
+        Command::ReportPorts {
+            host,
+            up,
+            down,
+            dhcp,
+        } => Ok(wiring::report(txn, host, (up, down), dhcp)),
+        Command::EnsureDhcpPort { host, network } => dhcp_port::ensure(txn, host, *network),
         _ => Err(Refusal::nothing_here()),
     }
 }

@@ -52,7 +52,71 @@ faults! {
     404 "RbacPolicyNotFound" rbac_policy_not_found(id) "RBAC policy of type unknown with ID {id} not found";
     404 "AgentNotFound" agent_not_found(id) "Agent {id} could not be found.";
     404 "TagNotFound" tag_not_found(tag) "Tag {tag} could not be found.";
+    404 "QosPolicyNotFound" qos_policy_not_found(id) "QoS policy {id} could not be found.";
     404 "AvailabilityZoneNotFound" zone_not_found(zone) "AvailabilityZone {zone} could not be found.";
+
+    // Networks and segments.
+    400 "SegmentsSetInConjunctionWithProviders" segments_and_provider() "Segments and provider values cannot both be set.";
+    409 "FlatNetworkInUse" flat_network_in_use(physical) "Unable to create the flat network. Physical network {physical} is in use.";
+    409 "VlanIdInUse" vlan_id_in_use(number, physical) "Unable to create the network. The VLAN {number} on physical network {physical} is in use.";
+    409 "TunnelIdInUse" tunnel_id_in_use(number) "Unable to create the network. The tunnel ID {number} is in use.";
+    503 "NoNetworkAvailable" no_network_available() "Unable to create the network. No tenant network is available for allocation.";
+    409 "NetworkInUse" network_in_use(id, ports) "Unable to complete operation on network {id}. There are one or more ports still in use on the network, id for these ports is: {ports}.";
+    409 "ExternalNetworkInUse" external_network_in_use(id) "External network {id} cannot be updated to be made non-external, since it has existing gateway ports.";
+    409 "InvalidSharedSetting" invalid_shared_setting(network) "Unable to reconfigure sharing settings for network {network}. Multiple tenants are using it.";
+    409 "DefaultExternalNetworkExists" default_external_network_exists(id) "A default external network already exists: {id}.";
+
+    // Subnets.
+    409 "SubnetInUse" subnet_in_use(id, why) "Unable to complete operation on subnet {id}: {why}";
+    400 "InvalidAllocationPool" invalid_allocation_pool(pool) "The allocation pool {pool} is not valid.";
+    400 "OutOfBoundsAllocationPool" pool_out_of_bounds(pool, cidr) "The allocation pool {pool} spans beyond the subnet cidr {cidr}.";
+    409 "OverlappingAllocationPools" overlapping_pools(pool, other, cidr) "Found overlapping allocation pools: {pool} {other} for subnet {cidr}.";
+    409 "GatewayConflictWithAllocationPools" gateway_in_pool(gateway, pool) "Gateway ip {gateway} conflicts with allocation pool {pool}.";
+    409 "GatewayIpInUse" gateway_in_use(gateway, port) "Current gateway ip {gateway} already in use by port {port}. Unable to update.";
+    400 "DNSNameServersExhausted" too_many_nameservers(whose, most) "Unable to complete operation for {whose}. The number of DNS nameservers exceeds the limit {most}.";
+    400 "HostRoutesExhausted" too_many_host_routes(whose, most) "Unable to complete operation for {whose}. The number of host routes exceeds the limit {most}.";
+    400 "InvalidSubnetServiceType" invalid_service_type(kind) "Subnet service type {kind} does not correspond to a valid device owner.";
+
+    // Subnet pools and address scopes.
+    400 "EmptySubnetPoolPrefixList" empty_subnet_pool() "Empty subnet pool prefix list.";
+    400 "PrefixVersionMismatch" prefix_version_mismatch() "Cannot mix IPv4 and IPv6 prefixes in a subnet pool.";
+    400 "IllegalSubnetPoolPrefixBounds" illegal_prefix_bounds(bounds) "Illegal prefix bounds: {bounds}.";
+    400 "IllegalSubnetPoolPrefixUpdate" illegal_prefix_update() "Illegal update to prefixes: Existing prefixes must be a subset of the new prefixes.";
+    400 "IllegalSubnetPoolPrefixRemoval" illegal_prefix_removal() "Illegal update to prefixes: One or more of the prefixes are in use by existing subnets.";
+    400 "IllegalSubnetPoolUpdate" illegal_onboarding(cidr) "Illegal subnetpool update: prefix {cidr} overlaps with subnets that were allocated from the pool.";
+    400 "SubnetPoolDeleteError" subnet_pool_delete(why) "Unable to delete subnet pool: {why}.";
+    400 "SubnetAllocationError" subnet_allocation(why) "Failed to allocate subnet: {why}.";
+    400 "MinPrefixSubnetAllocationError" prefix_too_short(length, least) "Unable to allocate subnet with prefix length {length}, minimum allowed prefix is {least}.";
+    400 "MaxPrefixSubnetAllocationError" prefix_too_long(length, most) "Unable to allocate subnet with prefix length {length}, maximum allowed prefix is {most}.";
+    409 "SubnetPoolQuotaExceeded" subnet_pool_quota_exceeded() "Per-project subnet pool prefix quota exceeded.";
+    400 "NetworkAddressScopeAffinityError" network_scope_affinity() "Subnets of the same address family hosted on the same network must all participate in the same address scope.";
+    400 "NetworkSubnetPoolAffinityError" network_pool_affinity() "Subnets hosted on the same network must be allocated from the same subnet pool.";
+    400 "IllegalSubnetPoolIpVersionAssociationToAddressScope" wrong_scope_version(pool, scope, version) "Illegal subnetpool association: subnetpool {pool} cannot associate with address scope {scope} because subnetpool ip_version is not {version}.";
+    409 "AddressScopePrefixConflict" address_scope_prefix_conflict() "Failed to associate address scope: subnetpools within an address scope must have unique prefixes.";
+    409 "AddressScopeInUse" address_scope_in_use(id) "Unable to complete operation on address scope {id}. There are one or more subnet pools in use on the address scope.";
+    400 "AddressScopeUpdateError" address_scope_update(id) "Unable to update address scope {id} : Shared address scope can't be unshared.";
+
+    // Ports: addresses.
+    409 "MacAddressInUse" mac_in_use(network, mac) "Unable to complete operation for network {network}. The mac address {mac} is in use.";
+    503 "MacAddressGenerationFailure" no_mac(network) "Unable to generate unique mac on network {network}.";
+    409 "IpAddressAlreadyAllocated" ip_already_allocated(address, subnet) "IP address {address} already allocated in subnet {subnet}";
+    409 "IpAddressGenerationFailure" no_more_addresses(network) "No more IP addresses available on network {network}.";
+    409 "IpAddressGenerationFailureNoMatchingSubnet" no_matching_subnet() "No valid service subnet for the given device owner.";
+    400 "InvalidIpForNetwork" invalid_ip_for_network(address) "IP address {address} is not a valid IP for any of the subnets on the specified network.";
+    400 "InvalidIpForSubnet" invalid_ip_for_subnet(address) "IP address {address} is not a valid IP for the specified subnet.";
+    400 "AllocationOnAutoAddressSubnet" allocation_on_auto_address_subnet(address, subnet) "IPv6 address {address} cannot be directly assigned to a port on subnet {subnet} as the subnet is configured for automatic addresses";
+
+    // Ports: what they carry and who holds them.
+    400 "PortSecurityAndIPRequiredForSecurityGroups" port_security_required() "Port security must be enabled and port must have an IP address in order to use security groups.";
+    409 "PortSecurityPortHasSecurityGroup" port_has_groups() "Port has security group associated. Cannot disable port security or IP address until security group is removed.";
+    409 "AddressPairAndPortSecurityRequired" pairs_need_port_security() "Port Security must be enabled in order to have allowed address pairs on a port.";
+    400 "AllowedAddressPairExhausted" too_many_pairs(most) "The number of allowed address pair exceeds the maximum {most}.";
+    409 "DeviceIDNotOwnedByTenant" device_not_owned(device) "The following device_id {device} is not owned by your tenant or matches another tenants router.";
+    409 "ServicePortInUse" service_port_in_use(id, why) "Port {id} cannot be deleted directly via the port API: {why}.";
+    409 "PortBound" port_bound(id, old, new) "Unable to complete operation on port {id}, port is already bound, port type: ovs, old_mac {old}, new_mac {new}.";
+    409 "PortBindingAlreadyExists" binding_exists(port, host) "Binding for port {port} on host {host} already exists.";
+    409 "PortBindingAlreadyActive" binding_already_active(port, host) "Binding for port {port} on host {host} is already active.";
+    409 "PortBindingError" binding_impossible(port, host) "Binding for port {port} on host {host} could not be created or updated.";
 }
 
 // Groups, quotas, agents and all that routes.

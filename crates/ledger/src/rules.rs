@@ -3,8 +3,8 @@
 use intent::{Kind, Object};
 
 use crate::{
-    Answer, Draft, Refusal, address_group, default_rule, quota, security_group,
-    security_group_rule, txn::Txn,
+    Answer, Draft, Refusal, address_group, address_scope, default_rule, network, port, quota,
+    security_group, security_group_rule, subnet, subnet_pool, txn::Txn,
 };
 
 type Create = fn(&mut Txn<'_>, &Draft) -> Result<Object, Refusal>;
@@ -27,6 +27,11 @@ const RULES: &[Rules] = &[
     default_rule::RULES,
     security_group::RULES,
     security_group_rule::RULES,
+    network::RULES,
+    subnet::RULES,
+    subnet_pool::RULES,
+    address_scope::RULES,
+    port::RULES,
 ];
 
 /// The rules of a kind; a kind without rules can't be asked for.

@@ -106,6 +106,22 @@ impl<'a> Txn<'a> {
         self.create(value)
     }
 
+    /// Writes what the system notes on a resource and no user counts as a change.
+    pub(crate) fn save_uncounted<R: Resource + Into<Object>>(&mut self, mut value: R) -> Arc<R> {
+        let current = self.state.get::<R>(&value.key()).cloned();
+        let Some(current) = current else {
+            return self.create(value);
+        };
+        if let (Some(meta), Some(old)) = (value.meta_mut(), current.meta()) {
+            meta.revision_number = old.revision_number;
+            meta.updated_at = old.updated_at;
+        }
+        if *current == value {
+            return current;
+        }
+        self.create(value)
+    }
+
     /// Counts a resource up because something changed that depends on it: once a command, however
     /// much of it did.
     pub(crate) fn touch<R: Resource + Into<Object>>(&mut self, key: &R::Key) {
@@ -118,6 +134,9 @@ impl<'a> Txn<'a> {
 
     /// Counts a resource up further, where Neutron counts one request several times.
     pub(crate) fn count_further<R: Resource + Into<Object>>(&mut self, key: &R::Key, more: u64) {
+        if more == 0 {
+            return;
+        }
         if let Some(current) = self.state.get::<R>(key) {
             let mut value = R::clone(current);
             if let Some(meta) = value.meta_mut() {

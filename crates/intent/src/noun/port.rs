@@ -46,6 +46,9 @@ pub struct Port {
     pub profile: JsonMap,
     #[serde(default)]
     pub ip_allocation: IpAllocation,
+    /// The network's DHCP has not yet said that it knows the port: until then it is not ACTIVE.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_dhcp: bool,
     /// Attributes that are kept and shown, and that nothing here acts upon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passive: Option<Box<Passive>>,
