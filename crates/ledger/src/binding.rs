@@ -187,12 +187,12 @@ fn place(port: &Port, host: &str) -> Result<usize, Refusal> {
     at.ok_or_else(|| Refusal::binding_not_found(port.id, host))
 }
 
-fn save(txn: &mut Txn<'_>, port: Port, host: &str, further: u64) -> Result<Answer, Refusal> {
-    let at = place(&port, host)?;
-    let binding = port.bindings[at].clone();
+fn save(txn: &mut Txn<'_>, port: Port, further: u64) -> Result<Answer, Refusal> {
     let id = txn.save(port).id;
     txn.count_further::<Port>(&id, further);
-    Ok(Answer::Binding(binding))
+    let port = txn.get::<Port>(&id);
+    port.map(Answer::one)
+        .ok_or_else(|| Refusal::port_not_found(id))
 }
 
 /// `POST ports/ID/bindings`
@@ -219,7 +219,7 @@ pub(crate) fn create(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Answ
         return Err(Refusal::binding_impossible(port.id, host));
     }
     port.bindings.push(binding);
-    save(txn, port, &host, 0)
+    save(txn, port, 0)
 }
 
 fn profile_of(draft: &Draft) -> Option<JsonMap> {
@@ -253,7 +253,7 @@ pub(crate) fn update(
         up: held.up && moved == held.host,
         ..binding
     };
-    save(txn, port, &moved, 0)
+    save(txn, port, 0)
 }
 
 /// `PUT ports/ID/bindings/HOST/activate`
@@ -279,7 +279,7 @@ pub(crate) fn activate(txn: &mut Txn<'_>, key: &str, host: &str) -> Result<Answe
         port.status = PortStatus::Active;
     }
     port.bindings.insert(0, active);
-    save(txn, port, host, 1)
+    save(txn, port, 1)
 }
 
 /// `DELETE ports/ID/bindings/HOST`

@@ -1,6 +1,6 @@
 //! What `decide` hands back.
 
-use intent::{Binding, Change, Object, State};
+use intent::{Change, Object, State};
 use serde_json::Value;
 
 /// A command that is granted.
@@ -18,10 +18,9 @@ pub struct Decision {
 pub enum Answer {
     /// Nothing (a deletion).
     Done,
-    /// The resources that were made or changed, in the order asked for, as they are now.
+    /// The resources that were made or changed, in the order asked for, as they are now;
+    /// for a port's binding, the port.
     Objects(Vec<Object>),
-    /// One of a port's bindings.
-    Binding(Binding),
     /// An action's answer that is no resource.
     Value(Value),
 }
