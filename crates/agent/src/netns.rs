@@ -1,0 +1,124 @@
+//! Network namespaces: made, joined and removed the way `ip netns` does it, so that its users see
+//! ours. A socket belongs for ever to the namespace it was opened in: it is opened once, by a
+//! thread that joined the namespace and then ends.
+use std::fs::{self, File};
+use std::io;
+
+use host::NsName;
+use nix::sched::{CloneFlags, setns, unshare};
+
+use crate::exec::netns_path;
+
+/// A namespace could not be made, joined or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum NetnsError {
+    #[error("namespace {name}: cannot {what}")]
+    Io {
+        name: NsName,
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("namespace {name}: the thread that joined it was lost")]
+    Lost { name: NsName },
+}
+
+/// Join a namespace with the thread that calls. It must end afterwards.
+pub(crate) fn join(name: &NsName) -> io::Result<()> {
+    let file = File::open(netns_path(name))?;
+    setns(file, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
+}
+
+/// Do something inside a namespace, on a thread that joins it and ends: open a socket, most often.
+pub fn within<T: Send + 'static>(
+    name: &NsName,
+    act: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, NetnsError> {
+    let joined = name.clone();
+    let thread = std::thread::spawn(move || {
+        if !joined.is_root() {
+            join(&joined)?;
+        }
+        act()
+    });
+    let result = thread
+        .join()
+        .map_err(|_| NetnsError::Lost { name: name.clone() })?;
+    result.map_err(|source| NetnsError::Io {
+        name: name.clone(),
+        what: "act in it",
+        source,
+    })
+}
+
+/// The names of all namespaces, as `ip netns` lists them.
+pub fn list() -> io::Result<Vec<NsName>> {
+    let entries = match fs::read_dir("/run/netns") {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(NsName::new(entry?.file_name().to_string_lossy()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Make a namespace and pin it under its name. One that is there already stays as it is.
+pub fn add(name: &NsName) -> Result<(), NetnsError> {
+    let fail = |what| {
+        move |source| NetnsError::Io {
+            name: name.clone(),
+            what,
+            source,
+        }
+    };
+    fs::create_dir_all("/run/netns").map_err(fail("make /run/netns"))?;
+    let path = netns_path(name);
+    match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+    {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(fail("make its file")(error)),
+    }
+    let target = path.clone();
+    let thread = std::thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET)?;
+        let own = "/proc/thread-self/ns/net";
+        let none = None::<&str>;
+        nix::mount::mount(Some(own), &target, none, nix::mount::MsFlags::MS_BIND, none)
+    });
+    let made = thread
+        .join()
+        .map_err(|_| NetnsError::Lost { name: name.clone() })?;
+    made.map_err(|errno| {
+        let _ = fs::remove_file(&path);
+        fail("pin it")(errno.into())
+    })
+}
+
+/// Unpin a namespace: it ends with its last process and socket. One that is not there is gone.
+pub fn remove(name: &NsName) -> Result<(), NetnsError> {
+    let path = netns_path(name);
+    let fail = |what| {
+        move |source| NetnsError::Io {
+            name: name.clone(),
+            what,
+            source,
+        }
+    };
+    if !path.exists() {
+        return Ok(());
+    }
+    // A file that is no mount is left over from a start that was cut short.
+    match nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH) {
+        Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
+        Err(errno) => return Err(fail("unpin it")(errno.into())),
+    }
+    fs::remove_file(&path).map_err(fail("remove its file"))
+}

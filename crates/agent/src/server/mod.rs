@@ -1,0 +1,9 @@
+//! The server, as an agent sees it: a stream of what this host needs of intent, and reports of
+//! what became of it.
+mod dial;
+mod held;
+mod watch;
+
+pub use dial::{Dial, DialError};
+pub use held::{Held, HoldReason};
+pub use watch::{Report, Server, Told};

@@ -1,0 +1,163 @@
+//! A real Open vSwitch for one test: its own daemons, database and namespace, gone with the test.
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use agent::exec::Program;
+use agent::ovsdb::Ovsdb;
+use host::NsName;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The switch of one test.
+pub(crate) struct Rig {
+    dir: tempfile::TempDir,
+    pub(crate) netns: NsName,
+    database: Option<Child>,
+    switch: Option<Child>,
+}
+
+impl Rig {
+    pub(crate) fn start() -> Rig {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let netns = NsName::new(format!("agentrig-{}-{number}", std::process::id()));
+        agent::netns::add(&netns).expect("a namespace (this test needs root)");
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut rig = Rig {
+            dir,
+            netns,
+            database: None,
+            switch: None,
+        };
+        rig.run(&["ip", "link", "set", "lo", "up"]);
+        let file = rig.path("conf.db");
+        rig.run(&[
+            "ovsdb-tool",
+            "create",
+            text(&file),
+            "/usr/share/openvswitch/vswitch.ovsschema",
+        ]);
+        rig.start_database();
+        rig.start_switch();
+        rig
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn start_database(&mut self) {
+        let remote = format!("--remote=punix:{}", text(&self.path("db.sock")));
+        let file = self.path("conf.db");
+        self.database = Some(self.daemon("ovsdb-server", &[text(&file), &remote]));
+        wait("the database's socket", || self.path("db.sock").exists());
+    }
+
+    pub(crate) fn start_switch(&mut self) {
+        self.run(&["ovs-vsctl", "--no-wait", "init"]);
+        let remote = format!("unix:{}", text(&self.path("db.sock")));
+        self.switch = Some(self.daemon("ovs-vswitchd", &[&remote, "--disable-system"]));
+    }
+
+    pub(crate) fn kill_switch(&mut self) {
+        end(&mut self.switch);
+    }
+
+    pub(crate) fn kill_database(&mut self) {
+        end(&mut self.database);
+        let _ = std::fs::remove_file(self.path("db.sock"));
+    }
+
+    fn daemon(&self, program: &str, args: &[&str]) -> Child {
+        let log = format!("--log-file={}", text(&self.path(&format!("{program}.log"))));
+        let control = format!("--unixctl={}", text(&self.path(&format!("{program}.ctl"))));
+        let mut command = self.command(program);
+        command.args(args).args([&log, &control, "-vconsole:off"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        agent::netns::within(&self.netns, move || command.spawn()).expect("a daemon starts")
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        for variable in ["OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR"] {
+            command.env(variable, self.dir.path());
+        }
+        command
+    }
+
+    /// Run a program in the switch's namespace; what it printed.
+    pub(crate) fn run(&self, argv: &[&str]) -> String {
+        let mut command = self.command(argv[0]);
+        if argv[0] == "ovs-vsctl" {
+            command.arg(format!("--db=unix:{}", text(&self.path("db.sock"))));
+        }
+        command.args(&argv[1..]);
+        let output =
+            agent::netns::within(&self.netns, move || command.output()).expect("a program runs");
+        assert!(
+            output.status.success(),
+            "{argv:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// `ovs-ofctl` on a bridge of this switch.
+    pub(crate) fn ofctl(&self, command: &str, bridge: &str, rest: &[&str]) -> String {
+        let socket = format!("unix:{}", text(&self.path(&format!("{bridge}.mgmt"))));
+        let mut argv = vec!["ovs-ofctl", "-O", "OpenFlow14", command, &socket];
+        argv.extend(rest);
+        self.run(&argv)
+    }
+
+    pub(crate) fn ovsdb(&self, wake: impl Fn() + Send + 'static) -> Ovsdb {
+        Ovsdb::start(self.path("db.sock"), wake)
+    }
+
+    pub(crate) fn program<const N: usize>(&self, argv: [&str; N]) -> Program {
+        Program::new(argv).within(&self.netns)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        end(&mut self.switch);
+        end(&mut self.database);
+        let _ = agent::netns::remove(&self.netns);
+    }
+}
+
+fn end(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of ASCII")
+}
+
+/// Wait until something holds; ten seconds are for ever.
+pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within ten seconds");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The same, for what tasks do.
+pub(crate) async fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < end, "{what}: not within ten seconds");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
