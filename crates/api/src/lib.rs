@@ -6,8 +6,12 @@ pub mod hub;
 pub mod identity;
 pub mod neutron;
 pub mod policy;
+pub mod replica;
 pub mod run;
 pub mod server;
+#[cfg(test)]
+mod toy;
+pub mod writer;
 
 pub use hub::Hub;
 
