@@ -7,11 +7,13 @@ pub mod identity;
 pub mod neutron;
 pub mod policy;
 pub mod replica;
+pub mod rules;
 pub mod run;
 pub mod server;
+pub mod writer;
+
 #[cfg(test)]
 mod toy;
-pub mod writer;
 
 pub use hub::Hub;
 
