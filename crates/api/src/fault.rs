@@ -46,6 +46,9 @@ plain! {
     /// The request may be good; the store can't take it now.
     unavailable SERVICE_UNAVAILABLE "HTTPServiceUnavailable"
         "The server is currently unavailable. Please try again at a later time.";
+    /// The store broke off while it wrote.
+    unknown_outcome GATEWAY_TIMEOUT "HTTPGatewayTimeout"
+        "The store broke off: it is not known whether the request was done.";
     not_authorized FORBIDDEN "NotAuthorized" "Not authorized.";
     internal INTERNAL_SERVER_ERROR "HTTPInternalServerError"
         "Request Failed: internal server error while processing your request.";

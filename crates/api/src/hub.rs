@@ -1,18 +1,14 @@
 //! Where requests meet the ledger: the state that answers are read from, and the way to change it.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
-use arc_swap::ArcSwap;
 use intent::{State, Timestamp};
-use ledger::{Actor, Answer, Command, Config, Context, Liveness, Refusal, decide};
+use ledger::{Actor, Command, Config, Liveness, Refusal};
 
-/// What a granted command leaves behind.
-#[derive(Debug, Clone)]
-pub struct Done {
-    pub answer: Answer,
-    /// The state in which it is done.
-    pub state: Arc<State>,
-}
+use crate::{
+    rules::{Asked, Done, Rules},
+    writer::{Handle, WriteError},
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
@@ -20,56 +16,56 @@ pub enum SubmitError {
     Refused(#[source] Refusal),
     #[error("the store can't take writes now")]
     Unavailable,
+    #[error("another server takes writes")]
+    NotWriter,
+    #[error("it is not known whether it was done")]
+    Unknown,
 }
 
 /// The server's state and what changes it.
 #[derive(Debug)]
 pub struct Hub {
-    state: ArcSwap<State>,
-    writing: tokio::sync::Mutex<()>,
-    pub liveness: RwLock<Liveness>,
-    pub config: Config,
+    pub handle: Handle<Rules>,
 }
 
 impl Hub {
-    pub fn new(config: Config) -> Self {
-        Self {
-            state: ArcSwap::from_pointee(State::default()),
-            writing: tokio::sync::Mutex::new(()),
-            liveness: RwLock::new(Liveness::default()),
-            config,
-        }
+    /// The newest state that is durable.
+    pub fn state(&self) -> Arc<State> {
+        self.handle.published().state.clone()
     }
 
-    pub fn state(&self) -> Arc<State> {
-        self.state.load_full()
+    pub fn config(&self) -> &Config {
+        &self.handle.rules().config
+    }
+
+    pub fn liveness(&self) -> RwLockReadGuard<'_, Liveness> {
+        let liveness = self.handle.rules().liveness.read();
+        liveness.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn liveness_mut(&self) -> RwLockWriteGuard<'_, Liveness> {
+        let liveness = self.handle.rules().liveness.write();
+        liveness.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether what is read here is what was written.
     pub fn is_ready(&self) -> bool {
-        true
+        self.handle.is_fresh()
     }
 
     pub async fn submit(&self, actor: Actor, command: Command) -> Result<Done, SubmitError> {
-        let _writing = self.writing.lock().await;
-        let liveness = self
-            .liveness
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone();
-        let context = Context {
+        let asked = Asked {
+            actor,
+            command,
             now: now(),
             seed: rand::random(),
-            config: &self.config,
-            liveness: &liveness,
         };
-        let decision =
-            decide(&self.state(), &actor, &command, &context).map_err(SubmitError::Refused)?;
-        let state = Arc::new(decision.state);
-        self.state.store(state.clone());
-        Ok(Done {
-            answer: decision.answer,
-            state,
+        let done = self.handle.submit(asked).await;
+        done.map_err(|error| match error {
+            WriteError::Refused(refusal) => SubmitError::Refused(refusal),
+            WriteError::Unavailable => SubmitError::Unavailable,
+            WriteError::NotWriter => SubmitError::NotWriter,
+            WriteError::Unknown => SubmitError::Unknown,
         })
     }
 }
@@ -84,16 +80,14 @@ pub fn now() -> Timestamp {
 
 impl intent::attrs::Soft for Hub {
     fn heartbeat(&self, agent: &intent::Agent) -> Timestamp {
-        let liveness = self.liveness.read();
-        let liveness = liveness.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let liveness = self.liveness();
         let heard = liveness.heard.get(&agent.id).copied();
         heard.unwrap_or(agent.started_at)
     }
 
     fn is_alive(&self, agent: &intent::Agent) -> bool {
-        let liveness = self.liveness.read();
-        let liveness = liveness.unwrap_or_else(std::sync::PoisonError::into_inner);
-        liveness.is_alive(agent.id, now(), self.config.agent_down_time)
+        let liveness = self.liveness();
+        liveness.is_alive(agent.id, now(), self.config().agent_down_time)
     }
 }
 
@@ -101,7 +95,8 @@ impl From<SubmitError> for crate::fault::Fault {
     fn from(error: SubmitError) -> Self {
         match error {
             SubmitError::Refused(refusal) => refusal.into(),
-            SubmitError::Unavailable => Self::unavailable(),
+            SubmitError::NotWriter | SubmitError::Unavailable => Self::unavailable(),
+            SubmitError::Unknown => Self::unknown_outcome(),
         }
     }
 }

@@ -57,13 +57,14 @@ impl Rules {
 }
 
 impl Decide for Rules {
-    type State = State;
+    /// Shared with those who answer out of it.
+    type State = Arc<State>;
     type Command = Asked;
     type Answer = Done;
     type Refusal = Refusal;
     type Change = Change;
 
-    fn decide(&self, state: &State, asked: Asked) -> Result<Decided<Self>, Refusal> {
+    fn decide(&self, state: &Arc<State>, asked: Asked) -> Result<Decided<Self>, Refusal> {
         let liveness = self.liveness.read().unwrap_or_else(PoisonError::into_inner);
         let context = Context {
             now: asked.now,
@@ -72,26 +73,27 @@ impl Decide for Rules {
             liveness: &liveness,
         };
         let decision = ledger::decide(state, &asked.actor, &asked.command, &context)?;
+        let state = Arc::new(decision.state);
         Ok(Decided {
             answer: Done {
                 answer: decision.answer,
-                state: Arc::new(decision.state.clone()),
+                state: state.clone(),
             },
             changes: decision.changes,
-            state: decision.state,
+            state,
         })
     }
 
-    fn empty(&self) -> State {
-        State::default()
+    fn empty(&self) -> Arc<State> {
+        Arc::default()
     }
 
-    fn apply(&self, state: &mut State, change: &Change) {
-        state.apply(change.clone());
+    fn apply(&self, state: &mut Arc<State>, change: &Change) {
+        Arc::make_mut(state).apply(change.clone());
     }
 
-    fn set_revision(&self, state: &mut State, revision: u64) {
-        state.revision = revision;
+    fn set_revision(&self, state: &mut Arc<State>, revision: u64) {
+        Arc::make_mut(state).revision = revision;
     }
 
     fn encode(&self, change: &Change) -> store::Change {

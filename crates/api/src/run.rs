@@ -9,8 +9,12 @@ use crate::{
     config::{Config, IdentityKind},
     identity::Identity,
     policy::{Policy, PolicyError},
+    replica::{Member, Replica},
+    rules::Rules,
     server::{Limits, Metrics, Server, TlsError, acceptor},
+    writer::{Handle, StartError},
 };
+use store::{Store, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -19,6 +23,10 @@ pub enum RunError {
         path: PathBuf,
         source: std::io::Error,
     },
+    #[error("the store {url} can't be opened")]
+    Store { url: String, source: StoreError },
+    #[error("the state can't be loaded")]
+    Start(#[source] StartError),
     #[error("the policy can't be used")]
     Policy(#[source] PolicyError),
     #[error("{at} can't be listened on")]
@@ -34,8 +42,9 @@ pub enum RunError {
 
 /// Serves until `stop` turns true.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
-    let api = Arc::new(open(&config)?);
     let at = config.listen;
+    let replica = start(&config).await?;
+    let api = Arc::new(open(&config, replica.handle.clone())?);
     let listener = TcpListener::bind(at)
         .await
         .map_err(|source| RunError::Listen { at, source })?;
@@ -57,10 +66,32 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         limits,
     };
     server.run(stop).await;
+    replica.stop().await;
     Ok(())
 }
 
-fn open(config: &Config) -> Result<Api, RunError> {
+/// Opens the store, and begins to follow it or to write.
+async fn start(config: &Config) -> Result<Replica<Rules>, RunError> {
+    let opened = Store::open(&config.store).await;
+    let store = opened.map_err(|source| RunError::Store {
+        url: config.store.clone(),
+        source,
+    })?;
+    let address = match config.address.as_str() {
+        "" => format!("http://{}", config.listen),
+        address => address.to_owned(),
+    };
+    let member = Member {
+        name: address.clone(),
+        address,
+    };
+    let rules = Rules::new(config.ledger.clone());
+    Replica::start(rules, store, member)
+        .await
+        .map_err(RunError::Start)
+}
+
+fn open(config: &Config, handle: Handle<Rules>) -> Result<Api, RunError> {
     let operator = match &config.policy_file {
         Some(path) => {
             let text = std::fs::read_to_string(path);
@@ -77,7 +108,7 @@ fn open(config: &Config) -> Result<Api, RunError> {
         kind => return Err(RunError::Identity(kind)),
     };
     Ok(Api {
-        hub: Hub::new(config.ledger.clone()),
+        hub: Hub { handle },
         policy,
         identity,
         metrics: Metrics::default(),

@@ -27,7 +27,7 @@ fn require(scene: &Scene<'_>, rule: &str, project: &str) -> Result<(), Fault> {
 
 fn limits(scene: &Scene<'_>, project: &str) -> Map<String, Value> {
     let set = scene.state.quotas.get(&ProjectId::from(project));
-    let defaults = &scene.api.hub.config.default_quotas;
+    let defaults = &scene.api.hub.config().default_quotas;
     let limit = |(name, default): (&String, &i64)| {
         let limit = set
             .and_then(|quota| quota.limits.get(name))
@@ -73,7 +73,7 @@ fn require_read(scene: &Scene<'_>, project: &str) -> Result<(), Fault> {
 
 pub(super) fn defaults(scene: &Scene<'_>, project: &str) -> Result<Reply, Fault> {
     require_read(scene, project)?;
-    let defaults = &scene.api.hub.config.default_quotas;
+    let defaults = &scene.api.hub.config().default_quotas;
     Ok(Reply::value(&json!({ "quota": defaults })))
 }
 

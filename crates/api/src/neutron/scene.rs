@@ -52,7 +52,7 @@ impl<'a> Scene<'a> {
             project: self.asked.caller.project(),
             verb,
             filtering: false,
-            dns_domain: &self.api.hub.config.dns_domain,
+            dns_domain: &self.api.hub.config().dns_domain,
             soft: &self.api.hub,
         }
     }
