@@ -75,6 +75,14 @@ pub(crate) fn bind(txn: &mut Txn<'_>, port: &Port, host: &HostName) {
     txn.save(bound);
 }
 
+/// Takes a port's bindings away.
+pub(crate) fn unbind(txn: &mut Txn<'_>, port: &Port) {
+    let mut unbound = port.clone();
+    unbound.bindings.clear();
+    down(&mut unbound);
+    txn.save(unbound);
+}
+
 /// Whether a change does nothing but unbind: the reference does not count that.
 pub(crate) fn only_unbinds(current: &Port, wanted: &Port) -> bool {
     let mut same = current.clone();

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use intent::{
-    Agent, AgentType, DeviceId, FixedIp, HostName, Network, NetworkId, Port, PortStatus, owner,
+    Agent, AgentType, DeviceId, FixedIp, HostName, Network, NetworkId, Port, PortId, PortStatus,
+    owner,
 };
 use uuid::Uuid;
 
@@ -169,6 +170,12 @@ pub(crate) fn release(txn: &mut Txn<'_>, host: &str, network: NetworkId) {
         port.status = PortStatus::Down;
         txn.save(port);
     }
+}
+
+/// The port of a host's server, if it has been made.
+pub(crate) fn of_host(txn: &Txn<'_>, host: &str, network: NetworkId) -> Option<PortId> {
+    let ports = ports_of(txn, network, &device(host, network));
+    ports.first().map(|port| port.id)
 }
 
 #[cfg(test)]

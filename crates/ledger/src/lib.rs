@@ -10,6 +10,8 @@
 mod actor;
 mod address_group;
 mod address_scope;
+mod agent;
+mod auto_topology;
 mod availability;
 mod binding;
 mod command;
@@ -18,20 +20,27 @@ mod context;
 mod decision;
 mod default_rule;
 mod dhcp_port;
+mod distributed;
 mod draft;
 mod fixed_ips;
 mod floating_ip;
 mod free;
+mod gateway;
+mod interface;
 mod ipam;
 mod network;
 mod pools;
 mod port;
 mod port_extra;
 mod quota;
+mod rbac;
 mod refusal;
+mod router;
+mod routes;
 mod rule_match;
 mod rules;
 mod schedule;
+mod schedule_router;
 mod security_group;
 mod security_group_rule;
 mod segment;
@@ -51,6 +60,7 @@ pub use command::{AgentReport, Command};
 pub use config::{Config, VlanRange};
 pub use context::{Context, Liveness, Random};
 pub use decision::{Answer, Decision};
+pub use distributed::{agents_of_router, routers_of_agent};
 pub use draft::Draft;
 pub use quota::{LIMITED, quota_limit, quota_used};
 pub use refusal::Refusal;
@@ -67,6 +77,7 @@ pub fn decide(
 ) -> Result<Decision, Refusal> {
     let mut txn = Txn::new(state, actor, context);
     let answer = answer(&mut txn, command)?;
+    distributed::settle(&mut txn);
     Ok(txn.decision(answer))
 }
 
@@ -123,6 +134,27 @@ fn action(txn: &mut Txn<'_>, command: &Command) -> Result<Answer, Refusal> {
             dhcp,
         } => Ok(wiring::report(txn, host, (up, down), dhcp)),
         Command::EnsureDhcpPort { host, network } => dhcp_port::ensure(txn, host, *network),
+        _ => l3_action(txn, command),
+    }
+}
+
+/// The same of agents, routers and what is scheduled.
+fn l3_action(txn: &mut Txn<'_>, command: &Command) -> Result<Answer, Refusal> {
+    match command {
+        Command::AddRouterInterface { router, body } => interface::add(txn, router, body),
+        Command::RemoveRouterInterface { router, body } => interface::remove(txn, router, body),
+        Command::AddExtraRoutes { router, body } => routes::add(txn, router, body),
+        Command::RemoveExtraRoutes { router, body } => routes::remove(txn, router, body),
+        Command::AutoTopology { project } => auto_topology::get(txn, project),
+        Command::CheckAutoTopology { project } => auto_topology::check(txn, project),
+        Command::DeleteAutoTopology { project } => auto_topology::delete(txn, project),
+        Command::ScheduleNetwork { agent, network } => schedule::add(txn, agent, network),
+        Command::UnscheduleNetwork { agent, network } => schedule::remove(txn, agent, network),
+        Command::ScheduleRouter { agent, router } => schedule_router::add(txn, agent, router),
+        Command::UnscheduleRouter { agent, router } => schedule_router::remove(txn, agent, router),
+        Command::Reschedule => Ok(schedule::again(txn)),
+        Command::ReportAgent(report) => Ok(agent::report(txn, report)),
+        Command::ReportRouters { host, up, down } => Ok(floating_ip::report(txn, host, up, down)),
         _ => Err(Refusal::nothing_here()),
     }
 }

@@ -144,6 +144,38 @@ faults! {
 
     400 "HTTPBadRequest" limit_below_usage(limit, resource, used) "Quota limit {limit} for {resource} must be greater than or equal to already used {used}";
     404 "TenantQuotaNotFound" quota_not_found(project) "Quota for project {project} could not be found.";
+
+    400 "InvalidActionForType" invalid_rbac_action(action, object_type, valid) "Invalid action '{action}' for object type '{object_type}'. Valid actions: {valid}";
+    409 "DuplicateRbacPolicy" duplicate_rbac_policy() "An RBAC policy already exists with those values.";
+    409 "RbacPolicyInUse" rbac_policy_in_use(object, details) "RBAC policy on object {object} cannot be removed because other objects depend on it.\nDetails: {details}";
+
+    404 "InvalidDHCPAgent" invalid_dhcp_agent(id) "Agent {id} is not a valid DHCP Agent or has been disabled.";
+    409 "NetworkHostedByDHCPAgent" network_already_hosted(network, agent) "The network {network} has been already hosted by the DHCP Agent {agent}.";
+    409 "NetworkNotHostedByDhcpAgent" network_not_hosted(network, agent) "The network {network} is not hosted by the DHCP agent {agent}.";
+    404 "InvalidL3Agent" invalid_l3_agent(id) "Agent {id} is not a L3 Agent or has been disabled.";
+    409 "RouterHostedByL3Agent" router_already_hosted(router, agent) "The router {router} has been already hosted by the L3 Agent {agent}.";
+    409 "RouterNotHostedByL3Agent" router_not_hosted(router, agent) "The router {router} is not hosted by L3 agent {agent}.";
+    409 "RouterL3AgentMismatch" router_agent_mismatch(router, agent) "Cannot host distributed router {router} on legacy L3 agent {agent}.";
+    409 "DVRL3CannotAssignToDvrAgent" cannot_assign_to_dvr_agent() "Not allowed to manually assign a router to an agent in 'dvr' mode.";
+    409 "DVRL3CannotRemoveFromDvrAgent" cannot_remove_from_dvr_agent() "Not allowed to manually remove a router from an agent in 'dvr' mode.";
+
+    409 "RouterInUse" router_in_use(id, ports) "Router {id} has ports still attached: {ports}";
+    404 "FlavorNotFound" flavor_not_found(id) "Flavor {id} could not be found.";
+    409 "RouterGatewayNotValid" router_gateway_not_valid(id) "Can not enable ndp proxy on router {id}, The router has no external gateway or the external gateway port has no IPv6 address or IPv6 address scope.";
+    409 "RouterExternalGatewayInUseByFloatingIp" router_gateway_in_use(router, network) "Gateway cannot be updated for router {router}, since a gateway to external network {network} is required by one or more floating IPs.";
+    400 "InvalidRoutes" invalid_routes(routes) "Invalid format for routes: {routes}, the nexthop is not connected with router";
+    400 "RoutesExhausted" routes_exhausted(router, most) "Unable to complete operation for {router}. The number of routes exceeds the maximum {most}.";
+    404 "RouterInterfaceNotFound" router_interface_not_found(router, port) "Router {router} does not have an interface with id {port}";
+    404 "RouterInterfaceNotFoundForSubnet" no_router_interface_for_subnet(router, subnet) "Router {router} has no interface on subnet {subnet}";
+    409 "RouterInterfaceInUseByFloatingIP" router_interface_in_use_by_floating_ip(subnet, router) "Router interface for subnet {subnet} on router {router} cannot be deleted, as it is required by one or more floating IPs.";
+    409 "RouterInterfaceInUseByRoute" router_interface_in_use_by_route(subnet, router) "Router interface for subnet {subnet} on router {router} cannot be deleted, as it is required by one or more routes.";
+    409 "SubnetMismatchForPort" subnet_mismatch_for_port(port, subnet) "Subnet on port {port} does not match the requested subnet {subnet}.";
+    409 "PortInUse" port_in_use(port, network, why) "Unable to complete operation on port {port} for network {network}. {why}.";
+
+    400 "ExternalIpAddressExhausted" external_addresses_exhausted(network) "Unable to find any IP address on external network {network}.";
+    404 "ExternalGatewayForFloatingIPNotFound" no_gateway_for_floating_ip(network, subnet, port) "External network {network} is not reachable from subnet {subnet}.  Therefore, cannot associate Port {port} with a Floating IP.";
+    409 "FloatingIPPortAlreadyAssociated" port_already_associated(floating_ip, port, address, network) "Cannot associate floating IP {floating_ip} with port {port} using fixed IP {address}, as that fixed IP already has a floating IP on external network {network}.";
+    409 "AutoAllocationFailure" auto_allocation_failed(reason) "Deployment error: {reason}.";
 }
 
 impl Refusal {

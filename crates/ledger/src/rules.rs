@@ -3,8 +3,9 @@
 use intent::{Kind, Object};
 
 use crate::{
-    Answer, Draft, Refusal, address_group, address_scope, default_rule, network, port, quota,
-    security_group, security_group_rule, subnet, subnet_pool, txn::Txn,
+    Answer, Draft, Refusal, address_group, address_scope, agent, default_rule, floating_ip,
+    network, port, quota, rbac, router, security_group, security_group_rule, subnet, subnet_pool,
+    txn::Txn,
 };
 
 type Create = fn(&mut Txn<'_>, &Draft) -> Result<Object, Refusal>;
@@ -32,6 +33,10 @@ const RULES: &[Rules] = &[
     subnet_pool::RULES,
     address_scope::RULES,
     port::RULES,
+    router::RULES,
+    floating_ip::RULES,
+    rbac::RULES,
+    agent::RULES,
 ];
 
 /// The rules of a kind; a kind without rules can't be asked for.

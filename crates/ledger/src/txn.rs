@@ -166,6 +166,11 @@ impl<'a> Txn<'a> {
         }
     }
 
+    /// What the command has changed so far.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (Kind, String)> + '_ {
+        self.places.keys().cloned()
+    }
+
     fn put<R: Resource + Into<Object>>(&mut self, value: R) {
         self.record(Change::put(value));
     }
