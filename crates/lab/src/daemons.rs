@@ -2,16 +2,21 @@
 
 use crate::command::{CommandError, Place};
 use crate::machine::Machine;
+use crate::secrets::Secrets;
 use crate::topology::{Topology, management_address, tunnel_address};
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The API's port, on the controller's management address.
 pub(crate) const API_PORT: u16 = 9696;
+
+/// The agents' listener's, there too.
+const AGENTS_PORT: u16 = 9697;
 
 /// Name the daemons that a host may run, which is also how their files are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,49 +102,25 @@ pub fn detach(log: &Path, pid_file: &Path, argv: &[String]) -> io::Result<()> {
     fs::write(pid_file, child.id().to_string())
 }
 
-/// Where the agents' listener is: a socket in the lab's folder, which every host sees.
-pub(crate) fn agents_socket(lab: &Path) -> PathBuf {
-    lab.join("agents.sock")
-}
-
 pub(crate) fn api_address(position: usize) -> SocketAddr {
     (management_address(position), API_PORT).into()
 }
 
-/// `nucleon server`'s command line.
-pub(crate) fn server_args(machine: &Machine, lab: &Path, position: usize) -> Vec<String> {
-    vec![
+/// Writes the server's configuration; gives its command line.
+pub(crate) fn server_args(lab: &Setting<'_>) -> io::Result<Vec<String>> {
+    let file = lab.machine.dir.join("server.toml");
+    fs::write(&file, toml_text(&server_config(lab)))?;
+    Ok(vec![
         "server".to_owned(),
-        "--listen".to_owned(),
-        api_address(position).to_string(),
-        "--store".to_owned(),
-        format!("sqlite:{}", machine.dir.join("nucleon.sqlite").display()),
-        "--identity".to_owned(),
-        "none".to_owned(),
-        "--agents".to_owned(),
-        format!("unix:{}", agents_socket(lab).display()),
-    ]
+        "--config".to_owned(),
+        file.display().to_string(),
+    ])
 }
 
 /// Writes the agent's configuration (see `docs/agent.md`); gives its command line.
-pub(crate) fn agent_args(
-    machine: &Machine,
-    topology: &Topology,
-    lab: &Path,
-    datapath: &str,
-    position: usize,
-) -> io::Result<Vec<String>> {
-    let file = machine.dir.join("agent.toml");
-    let controller = topology.controller().map_or(0, |(position, _)| position);
-    let config = AgentConfig {
-        machine,
-        topology,
-        lab,
-        datapath,
-        position,
-        controller: management_address(controller),
-    };
-    fs::write(&file, config.to_toml())?;
+pub(crate) fn agent_args(lab: &Setting<'_>) -> io::Result<Vec<String>> {
+    let file = lab.machine.dir.join("agent.toml");
+    fs::write(&file, toml_text(&agent_config(lab)))?;
     Ok(vec![
         "agent".to_owned(),
         "--config".to_owned(),
@@ -147,53 +128,90 @@ pub(crate) fn agent_args(
     ])
 }
 
-struct AgentConfig<'a> {
-    machine: &'a Machine,
-    topology: &'a Topology,
-    lab: &'a Path,
-    datapath: &'a str,
-    position: usize,
-    controller: Ipv4Addr,
+/// A daemon's host, and the lab around it.
+#[derive(Debug)]
+pub(crate) struct Setting<'a> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) topology: &'a Topology,
+    /// The lab's folder.
+    pub(crate) folder: &'a Path,
+    pub(crate) datapath: &'a str,
+    /// The host's position in the topology.
+    pub(crate) position: usize,
 }
 
-impl AgentConfig<'_> {
-    fn to_toml(&self) -> String {
-        let host = &self.topology.hosts[self.position];
-        let mut lines = vec![
-            setting("host", &host.name),
-            setting(
-                "server",
-                &format!("unix:{}", agents_socket(self.lab).display()),
-            ),
-            setting("datapath_type", self.datapath),
-            setting(
-                "state_dir",
-                &self.machine.dir.join("agent").display().to_string(),
-            ),
-            setting("local_ip", &tunnel_address(self.position).to_string()),
-            format!("roles = {:?}", host.roles),
-            format!("tunnel_types = {:?}", ["vxlan", "gre", "geneve"]),
-            format!("l2_population = {}", self.topology.l2_population),
-            format!("arp_responder = {}", self.topology.arp_responder),
-            "report_interval = 5".to_owned(),
-        ];
-        if host.external {
-            lines.push("[bridge_mappings]".to_owned());
-            lines.push(setting("external", "br-ex"));
-        }
-        lines.push("[l3]".to_owned());
-        lines.push(setting("agent_mode", &host.agent_mode));
-        lines.push("[metadata]".to_owned());
-        lines.push(setting(
-            "target",
-            &format!("http://{}:8775", self.controller),
-        ));
-        lines.join("\n") + "\n"
+impl Setting<'_> {
+    fn controller(&self) -> usize {
+        self.topology
+            .controller()
+            .map_or(0, |(position, _)| position)
     }
 }
 
-fn setting(key: &str, value: &str) -> String {
-    format!("{key} = {}", toml::Value::from(value))
+fn server_config(lab: &Setting<'_>) -> Value {
+    let secrets = Secrets::of(lab.folder);
+    let at = |port: u16| SocketAddr::from((management_address(lab.position), port)).to_string();
+    let mut config = json!({
+        "listen": at(API_PORT),
+        "store": format!("sqlite:{}", lab.machine.dir.join("nucleon.sqlite").display()),
+        "identity": "none",
+        "agents": {
+            "listen": at(AGENTS_PORT),
+            "certificate": secrets.certificate(),
+            "key": secrets.key(),
+            "tokens": secrets.tokens(),
+        },
+        "ledger": {
+            "tenant_network_types": [lab.topology.tunnel_type.as_str()],
+            "network_vlan_ranges": [{"physical_network": "external", "range": [100, 199]}],
+        },
+    });
+    lay_over(&mut config, &lab.topology.server);
+    config
+}
+
+fn agent_config(lab: &Setting<'_>) -> Value {
+    let host = &lab.topology.hosts[lab.position];
+    let secrets = Secrets::of(lab.folder);
+    let controller = management_address(lab.controller());
+    let mut config = json!({
+        "host": host.name,
+        "server": format!("https://{controller}:{AGENTS_PORT}"),
+        "server_ca": secrets.authority(),
+        "token_file": secrets.token(&host.name),
+        "datapath_type": lab.datapath,
+        "state_dir": lab.machine.dir.join("agent"),
+        "local_ip": tunnel_address(lab.position),
+        "roles": host.roles,
+        "tunnel_types": ["vxlan", "gre", "geneve"],
+        "l2_population": lab.topology.l2_population,
+        "arp_responder": lab.topology.arp_responder,
+        "report_interval": 5,
+        "l3": {"agent_mode": host.agent_mode},
+        "metadata": {
+            "target": format!("http://{controller}:8775"),
+            "shared_secret_file": secrets.metadata(),
+        },
+    });
+    if host.external {
+        config["bridge_mappings"] = json!({"external": "br-ex"});
+    }
+    lay_over(&mut config, &lab.topology.agent);
+    config
+}
+
+/// What the topology says goes over what the lab says, table by table.
+fn lay_over(config: &mut Value, over: &toml::Table) {
+    for (key, value) in over {
+        match (value, &mut config[key]) {
+            (toml::Value::Table(table), inner @ Value::Object(_)) => lay_over(inner, table),
+            (value, slot) => *slot = json!(value),
+        }
+    }
+}
+
+fn toml_text(config: &Value) -> String {
+    toml::to_string(config).unwrap_or_default()
 }
 
 /// Whether something listens at the address, asked from inside the host.
@@ -208,31 +226,45 @@ mod tests {
     use super::*;
     use crate::process::Process;
 
+    fn read(config: &Value) -> toml::Table {
+        toml::from_str(&toml_text(config)).unwrap()
+    }
+
     #[test]
-    fn the_agents_configuration_is_toml_with_the_hosts_own_numbers() {
-        let topology = Topology::default();
+    fn configurations_are_toml_with_the_hosts_own_numbers() {
+        let topology = Topology {
+            server: toml::from_str("[ledger]\nagent_down_time = 9").unwrap(),
+            ..Topology::default()
+        };
         let machine = Machine {
             name: "c1".to_owned(),
             process: Process { pid: 1, start: 1 },
             place: Place::here(),
             dir: "/lab/hosts/c1".into(),
         };
-        let config = AgentConfig {
+        let mut lab = Setting {
             machine: &machine,
             topology: &topology,
-            lab: Path::new("/lab"),
+            folder: Path::new("/lab"),
             datapath: "netdev",
             position: 1,
-            controller: management_address(0),
         };
-        let read: toml::Table = toml::from_str(&config.to_toml()).unwrap();
-        assert_eq!(read["host"].as_str(), Some("c1"));
-        assert_eq!(read["local_ip"].as_str(), Some("10.30.0.12"));
-        assert_eq!(read["server"].as_str(), Some("unix:/lab/agents.sock"));
-        assert_eq!(read["bridge_mappings"]["external"].as_str(), Some("br-ex"));
+        let agent = read(&agent_config(&lab));
+        assert_eq!(agent["host"].as_str(), Some("c1"));
+        assert_eq!(agent["local_ip"].as_str(), Some("10.30.0.12"));
+        assert_eq!(agent["server"].as_str(), Some("https://10.20.0.11:9697"));
+        assert_eq!(agent["bridge_mappings"]["external"].as_str(), Some("br-ex"));
         assert_eq!(
-            read["metadata"]["target"].as_str(),
+            agent["metadata"]["target"].as_str(),
             Some("http://10.20.0.11:8775")
+        );
+        lab.position = 0;
+        let server = read(&server_config(&lab));
+        assert_eq!(server["listen"].as_str(), Some("10.20.0.11:9696"));
+        assert_eq!(server["ledger"]["agent_down_time"].as_integer(), Some(9));
+        assert_eq!(
+            server["ledger"]["tenant_network_types"][0].as_str(),
+            Some("vxlan")
         );
     }
 }

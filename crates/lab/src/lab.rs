@@ -2,14 +2,15 @@
 
 use crate::client::{Client, ClientError};
 use crate::command::{CommandError, Place};
-use crate::daemons::{self, Daemon};
+use crate::daemons::{self, Daemon, Setting};
 use crate::fabric::{self, FABRIC, Machines, OUTSIDE};
 use crate::guest::{DHCP_SCRIPT, Guest};
 use crate::machine::{HostError, Machine};
 use crate::ovs;
 use crate::progress::Progress;
+use crate::secrets::{SecretError, Secrets};
 use crate::state::{DEFAULT_DIR, Folder, Record};
-use crate::topology::{Topology, TopologyError};
+use crate::topology::{Topology, TopologyError, management_address};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -80,6 +81,8 @@ pub enum Error {
     #[error(transparent)]
     Topology(#[from] TopologyError),
     #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
     Host(#[from] HostError),
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -88,7 +91,8 @@ pub enum Error {
 }
 
 /// Programs that a lab runs, and the Debian packages that bring them.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
+    ("openssl", "openssl"),
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("sysctl", "procps"),
@@ -329,6 +333,13 @@ impl Lab {
             });
         };
         let host = host.name.clone();
+        let names = self
+            .record
+            .topology
+            .hosts
+            .iter()
+            .map(|host| host.name.as_str());
+        Secrets::of(self.path()).make(management_address(position), names)?;
         let listener = listen(self.options.api_port).map_err(|source| Error::State {
             name: self.name().to_owned(),
             source,
@@ -365,21 +376,22 @@ impl Lab {
     pub fn start(&self, daemon: Daemon, host: &str) -> Result<(), Error> {
         let machine = self.machine(host)?;
         let position = self.position(host)?;
+        let setting = Setting {
+            machine,
+            topology: &self.record.topology,
+            folder: self.path(),
+            datapath: &self.record.datapath,
+            position,
+        };
         let args = match daemon {
-            Daemon::Server => daemons::server_args(machine, self.path(), position),
-            Daemon::Agent => daemons::agent_args(
-                machine,
-                &self.record.topology,
-                self.path(),
-                &self.record.datapath,
-                position,
-            )
-            .map_err(|source| Error::State {
-                name: self.name().to_owned(),
-                source,
-            })?,
+            Daemon::Server => daemons::server_args(&setting),
+            Daemon::Agent => daemons::agent_args(&setting),
             Daemon::Forward => return Err(self.no_place("forward")),
         };
+        let args = args.map_err(|source| Error::State {
+            name: self.name().to_owned(),
+            source,
+        })?;
         daemon.start(machine, &self.options.binary, &args, Stdio::null())?;
         if daemon != Daemon::Server {
             return Ok(());

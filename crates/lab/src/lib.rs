@@ -27,6 +27,7 @@ mod ovs;
 pub mod plug;
 pub mod process;
 mod progress;
+mod secrets;
 mod state;
 pub mod topology;
 

@@ -38,6 +38,10 @@ pub struct Topology {
     pub control: bool,
     /// How guests come to their addresses, unless a guest says otherwise.
     pub addressing: Addressing,
+    /// Goes over the configuration that the lab writes for `nucleon server`.
+    pub server: toml::Table,
+    /// Goes over the configuration that the lab writes for each `nucleon agent`.
+    pub agent: toml::Table,
     #[serde(rename = "host")]
     pub hosts: Vec<Host>,
     #[serde(rename = "network")]
@@ -144,6 +148,8 @@ impl Default for Topology {
             datapath: None,
             control: true,
             addressing: Addressing::Static,
+            server: toml::Table::new(),
+            agent: toml::Table::new(),
             hosts: vec![net, compute("c1"), compute("c2")],
             networks: Vec::new(),
             guests: Vec::new(),
