@@ -9,10 +9,12 @@
 
 pub mod dhcp;
 pub mod draft;
+pub mod l2;
 pub mod l3;
 mod numbers;
 mod rules;
 mod settings;
+pub mod sg;
 
 pub use draft::{Draft, Note};
 pub use numbers::{GivenBack, Numbers, Pool};
@@ -34,7 +36,13 @@ pub struct Plan {
 type Stage = fn(&mut Draft<'_>);
 
 /// The compiler's steps, in the order in which they are taken.
-const STAGES: &[(&str, Stage)] = &[("dhcp", dhcp::emit), ("routers", l3::emit)];
+/// Services come first: layer 2 gives their ports tags, as all ports of br-int.
+const STAGES: &[(&str, Stage)] = &[
+    ("dhcp", dhcp::emit),
+    ("routers", l3::emit),
+    ("layer 2", l2::emit),
+    ("security groups", sg::emit),
+];
 
 /// What `view` asks of the host that `settings` describe and that holds `numbers`.
 pub fn compile(view: &View, settings: &Settings, numbers: &Numbers) -> Plan {

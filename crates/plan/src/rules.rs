@@ -23,21 +23,28 @@ pub(crate) struct Writer {
     why: Why,
 }
 
-/// The built-in chains, in the tables that have them.
+/// The built-in chains, in the tables that every component uses.
 const BUILT_IN: &[(&str, &[&str])] = &[
     ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
-    (
-        "mangle",
-        &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
-    ),
     ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
     ("raw", &["PREROUTING", "OUTPUT"]),
 ];
+const MANGLE: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
 
 impl Writer {
     /// The skeleton that Neutron's agents hang into the tables: in each built-in chain a jump to
     /// the component's own, and `neutron-filter-top` before them in filter.
     pub(crate) fn new(component: &'static str, why: Why) -> Self {
+        let mut writer = Self::without_mangle(component, why);
+        for chain in MANGLE {
+            writer.chain("mangle", chain).policy = Some("ACCEPT".to_owned());
+        }
+        MANGLE.iter().for_each(|chain| writer.hang("mangle", chain));
+        writer
+    }
+
+    /// The same for a component that has nothing to do in mangle: the L2 agent.
+    pub(crate) fn without_mangle(component: &'static str, why: Why) -> Self {
         let mut writer = Self {
             component,
             tables: BTreeMap::new(),
@@ -49,13 +56,10 @@ impl Writer {
                 writer.chain(table, chain).policy = Some("ACCEPT".to_owned());
             }
         }
-        for (table, chains) in [
-            ("mangle", BUILT_IN[1].1),
-            ("raw", BUILT_IN[3].1),
-            ("nat", &["PREROUTING"]),
-        ] {
-            chains.iter().for_each(|chain| writer.hang(table, chain));
+        for chain in ["PREROUTING", "OUTPUT"] {
+            writer.hang("raw", chain);
         }
+        writer.hang("nat", "PREROUTING");
         writer.filter_skeleton();
         writer
     }

@@ -102,8 +102,8 @@ fn read_rule_words(words: &mut Tokens) -> Result<Rule, ParseError> {
             _ => (false, word),
         };
         match option.text.as_str() {
-            "-s" | "--source" | "--src" => rule.src = Some(address(words, not)?),
-            "-d" | "--destination" | "--dst" => rule.dst = Some(address(words, not)?),
+            "-s" | "--source" | "--src" => rule.src = address(words, not)?,
+            "-d" | "--destination" | "--dst" => rule.dst = address(words, not)?,
             "-i" | "--in-interface" => rule.in_dev = Some(device(words, not)?),
             "-o" | "--out-interface" => rule.out_dev = Some(device(words, not)?),
             "-p" | "--protocol" => rule.proto = Some(protocol(words, not)?),
@@ -164,10 +164,12 @@ fn read_set_counters(rule: &mut Rule, words: &mut Tokens) -> Result<(), ParseErr
     Ok(())
 }
 
-/// An address or a network; `10.0.0.1` is `10.0.0.1/32`, and host bits say nothing.
-fn address(words: &mut Tokens, not: bool) -> Result<Maybe<IpNet>, ParseError> {
+/// An address or a network; `10.0.0.1` is `10.0.0.1/32`, and host bits say nothing. Every address
+/// is no condition: iptables does not print it either.
+fn address(words: &mut Tokens, not: bool) -> Result<Option<Maybe<IpNet>>, ParseError> {
     let value = words.value("an address", network)?;
-    Ok(Maybe { not, value })
+    let says_something = not || value.prefix_len() > 0;
+    Ok(says_something.then_some(Maybe { not, value }))
 }
 
 /// A network in any of its spellings: `10.0.0.1`, `10.0.0.0/8`, `10.0.0.0/255.0.0.0`.

@@ -62,6 +62,7 @@ fn spellings_of_one_rule_are_equal() {
             "-j MARK --set-mark 0x1",
             "-j MARK --set-xmark 0x1/0xffffffff",
         ),
+        ("-s 0.0.0.0/0 -j DROP", "-j DROP"),
         ("-j NOTRACK", "-j CT --notrack"),
         (
             "-p icmpv6 -m icmp6 --icmpv6-type echo-request",

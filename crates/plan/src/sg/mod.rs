@@ -1,0 +1,209 @@
+//! Security groups, in the hybrid form: iptables on the Linux bridge between a guest and br-int.
+//!
+//! A frame that crosses a port's bridge goes through `FORWARD` to `sg-chain`, and from there to
+//! the port's chain `i…` (towards the guest) or `o…` (from it). There `RETURN` lets it pass
+//! (`sg-chain` ends in `ACCEPT`) and what no rule takes falls into `sg-fallback`, which drops.
+//!
+//! - `skeleton` below: the chains that all ports share, and the jumps of each port;
+//! - `chains`: one port's three chains, `i…`, `o…` and `s…` (forged sources);
+//! - `rules`: a group's rule as iptables says it;
+//! - `sets`: the addresses of remote groups and address groups, as ipsets.
+//!
+//! Connections of a port are tracked in a zone of its own (table raw), so that two ports with
+//! the same addresses in different networks do not meet. Ports without port security, and the
+//! network's own services, are trusted: their frames pass.
+
+mod chains;
+mod rules;
+mod sets;
+
+use host::{
+    NsName, Why,
+    names::{self, L2_CHAINS, PortChain},
+    netns::Family,
+};
+use intent::{Ethertype, Port};
+
+use crate::{Draft, l2::networks::plugged, rules::Writer};
+
+/// Settings of the kernel that make frames on Linux bridges pass iptables.
+const BRIDGES_PASS_IPTABLES: [&str; 3] = [
+    "net.bridge.bridge-nf-call-arptables",
+    "net.bridge.bridge-nf-call-ip6tables",
+    "net.bridge.bridge-nf-call-iptables",
+];
+
+const TRUSTED: &str = "Accept all packets when port is trusted.";
+const TO_GROUPS: &str = "Direct traffic from the VM interface to the security group chain.";
+const TO_GROUPS_FROM_GUEST: &str = "Direct incoming traffic from VM to the security group chain.";
+const TO_PORT: &str = "Jump to the VM specific chain.";
+const DEFAULT_DROP: &str = "Default drop rule for unmatched traffic.";
+
+/// A port as the filter sees it.
+pub(crate) struct Filtered<'a> {
+    port: &'a Port,
+    id: String,
+    tap: String,
+    /// Where its connections are tracked; ports that are not filtered have none.
+    zone: Option<u16>,
+    /// Nothing of it is filtered.
+    trusted: bool,
+    /// Connections are remembered: replies pass without a rule of their own.
+    stateful: bool,
+}
+
+impl Filtered<'_> {
+    fn why(&self) -> Why {
+        Why::of("port", self.port.id)
+    }
+}
+
+pub fn emit(draft: &mut Draft<'_>) {
+    let root = NsName::root();
+    let ports = filtered(draft);
+    for key in BRIDGES_PASS_IPTABLES {
+        draft.sysctl(&root, key, "1", Why::base());
+    }
+    for family in [Family::V4, Family::V6] {
+        let mut writer = Writer::without_mangle(L2_CHAINS, Why::base());
+        skeleton(&mut writer, &ports);
+        for port in &ports {
+            if !port.trusted {
+                chains::emit(draft, &mut writer, port, family);
+            }
+        }
+        writer.finish(draft, &root, family);
+    }
+    sets::emit(draft, &ports);
+}
+
+/// The ports that stand in br-int here, in the order of their ids.
+fn filtered<'a>(draft: &mut Draft<'a>) -> Vec<Filtered<'a>> {
+    let mut ports = Vec::new();
+    for plugged in plugged(draft) {
+        let id = plugged.port.id.to_string();
+        let trusted = !plugged.is_guest() || !plugged.port.port_security_enabled;
+        if !trusted && !plugged.hybrid {
+            let text = "has port security, but is plugged where no filter can stand";
+            draft.note(format!("port {id}"), text);
+            continue;
+        }
+        let zone = match trusted {
+            true => None,
+            false => zone_of(draft, &id),
+        };
+        ports.push(Filtered {
+            port: plugged.port,
+            tap: names::tap(&id),
+            zone,
+            trusted,
+            stateful: is_stateful(draft, plugged.port),
+            id,
+        });
+    }
+    ports
+}
+
+fn zone_of(draft: &mut Draft<'_>, port: &str) -> Option<u16> {
+    let zone = draft.numbers.zones.take(port);
+    let zone = zone.and_then(|zone| u16::try_from(zone).ok());
+    if zone.is_none() {
+        draft.note(format!("port {port}"), "no conntrack zone is left");
+    }
+    zone
+}
+
+/// A port's groups are stateful or not together; the API does not let them be mixed.
+fn is_stateful(draft: &Draft<'_>, port: &Port) -> bool {
+    let mut groups = port.security_groups.iter();
+    groups.all(|id| {
+        let group = draft.view.security_groups.get(id);
+        group.is_none_or(|group| group.stateful)
+    })
+}
+
+/// The words of a rule that name one direction over a bridge's port.
+fn physdev(direction: &str, tap: &str) -> String {
+    format!("-m physdev --physdev-{direction} {tap} --physdev-is-bridged")
+}
+
+/// The words of a comment.
+pub(crate) fn comment(text: &str) -> String {
+    format!("-m comment --comment \"{text}\"")
+}
+
+fn skeleton(writer: &mut Writer, ports: &[Filtered<'_>]) {
+    for chain in ["sg-chain", "sg-fallback"] {
+        writer.own("filter", chain);
+    }
+    for port in ports {
+        match port.trusted {
+            true => trusted(writer, port),
+            false => filtered_jumps(writer, port),
+        }
+        for direction in ["out", "in"] {
+            let rule = format!(
+                "-m physdev --physdev-{direction} {} {} -j ACCEPT",
+                port.tap,
+                comment(TRUSTED)
+            );
+            writer.rule("nat", "PREROUTING", &rule, port.why());
+        }
+        tracking(writer, port);
+    }
+    writer.rule("filter", "sg-chain", "-j ACCEPT", Why::base());
+    let drop = format!("{} -j DROP", comment(DEFAULT_DROP));
+    writer.rule("filter", "sg-fallback", &drop, Why::base());
+}
+
+fn trusted(writer: &mut Writer, port: &Filtered<'_>) {
+    for direction in ["out", "in"] {
+        let frames = physdev(direction, &port.tap);
+        let rule = format!("{frames} {} -j ACCEPT", comment(TRUSTED));
+        writer.rule("filter", "FORWARD", &rule, port.why());
+    }
+}
+
+/// The jumps that lead a port's frames to its chains.
+fn filtered_jumps(writer: &mut Writer, port: &Filtered<'_>) {
+    let chain = |which| names::port_chain(which, &port.id);
+    for (direction, which) in [("out", PortChain::Ingress), ("in", PortChain::Egress)] {
+        let frames = physdev(direction, &port.tap);
+        let rule = format!("{frames} {} -j $-sg-chain", comment(TO_GROUPS));
+        writer.rule("filter", "FORWARD", &rule, port.why());
+        let rule = format!("{frames} {} -j {}", comment(TO_PORT), chain(which));
+        writer.rule("filter", "sg-chain", &rule, port.why());
+    }
+    // What a guest sends to the host itself is its egress too.
+    let frames = physdev("in", &port.tap);
+    let jump = format!("-j {}", chain(PortChain::Egress));
+    let rule = format!("{frames} {} {jump}", comment(TO_GROUPS_FROM_GUEST));
+    writer.rule("filter", "INPUT", &rule, port.why());
+}
+
+/// Table raw: a port's connections in its zone, or, without state, nowhere.
+fn tracking(writer: &mut Writer, port: &Filtered<'_>) {
+    let (what, target) = match (port.zone, port.stateful) {
+        (None, _) => return,
+        (Some(zone), true) => ("Set zone", format!("CT --zone {zone}")),
+        (Some(_), false) => ("Make stateless", "CT --notrack".to_owned()),
+    };
+    let about = comment(&format!("{what} for {}", port.id));
+    let qvb = names::qvb(&port.id);
+    for frames in [
+        format!("-m physdev --physdev-in {qvb}"),
+        format!("-i {qvb}"),
+        format!("-m physdev --physdev-in {}", port.tap),
+    ] {
+        let rule = format!("{frames} {about} -j {target}");
+        writer.rule("raw", "PREROUTING", &rule, port.why());
+    }
+}
+
+/// The version of IP that a rule speaks of.
+fn family_of(ethertype: Ethertype) -> Family {
+    match ethertype {
+        Ethertype::Ipv4 => Family::V4,
+        Ethertype::Ipv6 => Family::V6,
+    }
+}
