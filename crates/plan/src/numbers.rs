@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use host::{HostState, iptables::Target, netns::Family};
+
 /// Numbers of one sort, by what holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
@@ -85,6 +87,50 @@ impl Default for Numbers {
             floating_priorities: Pool::new(32_768, 72_767),
             // 169.254.64.0/18 in pairs, as Neutron cuts it.
             link_local_pairs: Pool::new(0, 8_191),
+        }
+    }
+}
+
+impl Numbers {
+    /// The numbers that a host holds, as it shows them: local VLANs in its ports' rows, conntrack
+    /// zones in table raw. This is how ours survive a restart, and how a stock Neutron's are kept
+    /// when its host is taken over.
+    pub fn held_by(state: &HostState, integration_bridge: &str) -> Numbers {
+        let mut numbers = Numbers::default();
+        numbers.adopt_vlans(state, integration_bridge);
+        numbers.adopt_zones(state);
+        numbers
+    }
+
+    fn adopt_vlans(&mut self, state: &HostState, integration_bridge: &str) {
+        let Some(bridge) = state.bridges.get(integration_bridge) else {
+            return;
+        };
+        for port in bridge.ports.values() {
+            let config = &port.other_config;
+            let vlan = config.get("tag").and_then(|tag| tag.parse().ok());
+            if let (Some(network), Some(vlan)) = (config.get("net_uuid"), vlan) {
+                self.vlans.adopt(network, vlan);
+            }
+        }
+    }
+
+    /// A zone's rule says in its comment which port it is for.
+    fn adopt_zones(&mut self, state: &HostState) {
+        let tables = state.root().and_then(|root| root.iptables.get(&Family::V4));
+        let raw = tables.and_then(|tables| tables.get("raw"));
+        let chains = raw.into_iter().flat_map(|table| table.chains.values());
+        for rule in chains.flat_map(|chain| &chain.rules) {
+            let Target::Ct {
+                zone: Some(zone), ..
+            } = &rule.target
+            else {
+                continue;
+            };
+            let port = rule.comment().and_then(|c| c.strip_prefix("Set zone for "));
+            if let Some(port) = port {
+                self.zones.adopt(port, u32::from(*zone));
+            }
         }
     }
 }

@@ -88,29 +88,43 @@ impl Scenario {
         Self::load_with(scenario, host, |_, _| ())
     }
 
+    /// The host compiled as it is configured, with the numbers that it holds; `set` has the last
+    /// word on both.
     pub(crate) fn load_with(
         scenario: &str,
         host: &str,
         set: impl Fn(&mut Settings, &mut Numbers),
     ) -> Self {
         let state = intent(scenario);
+        let mut files = snapshot::Files::new();
+        files_below(&folder(scenario).join(host), "", &mut files);
+        let loaded = snapshot::load(host, &files);
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         let host_name = HostName::from(host);
         let mut settings = Settings::new(host);
         settings
             .bridge_mappings
             .insert("external".to_owned(), "br-ex".to_owned());
-        let mut numbers = Numbers::default();
+        describe_tunnels(&loaded.state, &mut settings);
+        let mut numbers = Numbers::held_by(&loaded.state, &settings.integration_bridge);
         set(&mut settings, &mut numbers);
         let planned = compile(&view(&state, &host_name), &settings, &numbers);
-        let mut files = snapshot::Files::new();
-        files_below(&folder(scenario).join(host), "", &mut files);
-        let loaded = snapshot::load(host, &files);
-        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         Self {
             planned,
             seen: loaded.state,
         }
     }
+}
+
+/// The part of the host's configuration that can be seen on it.
+fn describe_tunnels(seen: &HostState, settings: &mut Settings) {
+    settings.datapath_type = "netdev".to_owned();
+    let tunnels = seen.bridges["br-tun"].interfaces();
+    for (_, interface) in tunnels.filter(|(_, i)| i.options.contains_key("local_ip")) {
+        settings.local_ip = interface.options["local_ip"].parse().ok();
+        settings.tunnel_types = vec![interface.kind.parse().expect("a tunnel's type")];
+    }
+    assert!(settings.local_ip.is_some(), "the host has tunnels");
 }
 
 /// Both sets are the same, or the test says what is only in one of them.
