@@ -2,6 +2,7 @@
 //! The only crate that touches a machine; it decides nothing.
 pub mod config;
 pub mod exec;
+pub mod metadata;
 pub mod netns;
 pub mod openflow;
 pub mod ovsdb;
