@@ -1,0 +1,104 @@
+//! Which difference is to blame: the one that, put right in a copy of the world, changes what
+//! happens to the packet. Where no single one does, the smallest set of them together.
+use crate::difference::{self, Difference, Kind};
+use crate::question::Plan;
+use crate::report::Verdict;
+use crate::run::{Outcome, Trace, trace};
+use crate::world::World;
+
+/// The difference that makes this packet fare as it does, if one does.
+pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
+    let healthy = seen.ends() == (Verdict::Delivered, true);
+    let mut differences = difference::all(world);
+    // What nobody asked for is to blame only where it does harm: hosts may well hold more than
+    // was asked of them.
+    differences.retain(|d| !healthy || d.kind != Kind::Extra);
+    let before = seen.outcome();
+    let outcomes: Vec<Outcome> = differences
+        .iter()
+        .map(|d| without(world, plan, [d]).outcome())
+        .collect();
+    let counts = |d: &Difference, o: &Outcome| {
+        *o != before && (d.kind != Kind::Extra || o.ends() > before.ends())
+    };
+    let tried = || {
+        differences
+            .iter()
+            .zip(&outcomes)
+            .filter(|(d, o)| counts(d, o))
+    };
+    let best = tried().max_by_key(|(d, outcome)| score(seen, d, outcome));
+    if let Some((difference, _)) = best {
+        return Some(difference.clone());
+    }
+    match healthy {
+        true => None,
+        false => together(world, plan, seen, &differences),
+    }
+}
+
+/// What happens where these differences are not.
+fn without<'a>(
+    world: &World,
+    plan: &Plan,
+    undone: impl IntoIterator<Item = &'a Difference>,
+) -> Trace {
+    let mut world = world.clone();
+    for difference in undone {
+        difference.undo(&mut world);
+    }
+    world.index();
+    trace(&world, plan)
+}
+
+/// How good an explanation is: one that gets the packet through beats one that only changes its
+/// way, what is gone or changed beats what is too much, and where the packet was beats elsewhere.
+fn score(seen: &Trace, difference: &Difference, outcome: &Outcome) -> (u8, u8, u8) {
+    let better = match (outcome.verdict, outcome.replied) {
+        (Verdict::Delivered, true) => 3,
+        (Verdict::Delivered, false) => 2,
+        (_, true) => 1,
+        (_, false) => 0,
+    };
+    let lost = seen.lost.as_ref().or(seen.reply_lost.as_ref());
+    let near = lost.is_some_and(|l| l.step.host == difference.host);
+    let kind = match difference.kind {
+        Kind::Changed => 2,
+        Kind::Missing => 1,
+        Kind::Extra => 0,
+    };
+    (better, kind, u8::from(near))
+}
+
+/// Several things are wrong at once: leave out of all of them what does not matter, and name the
+/// first of what remains.
+fn together(
+    world: &World,
+    plan: &Plan,
+    seen: &Trace,
+    differences: &[Difference],
+) -> Option<Difference> {
+    let goal = without(world, plan, differences).ends();
+    if goal == seen.ends() {
+        return None;
+    }
+    let mut needed: Vec<&Difference> = differences.iter().collect();
+    for difference in differences {
+        let rest: Vec<&Difference> = needed
+            .iter()
+            .copied()
+            .filter(|d| !std::ptr::eq(*d, difference))
+            .collect();
+        if without(world, plan, rest.iter().copied()).ends() == goal {
+            needed = rest;
+        }
+    }
+    let lost = seen.lost.as_ref().or(seen.reply_lost.as_ref());
+    let near = |d: &&&Difference| lost.is_some_and(|l| l.step.host == d.host);
+    needed
+        .iter()
+        .find(near)
+        .or(needed.first())
+        .copied()
+        .cloned()
+}

@@ -1,0 +1,339 @@
+//! Bridges of Open vSwitch: ports, tags, tunnels, patches, flows.
+use std::collections::{BTreeMap, BTreeSet};
+
+use host::HostState;
+use host::ovs::flow::{Flow, FlowKey};
+use host::ovs::matches::PortRef;
+use host::ovs::{Action, Bridge, Interface, Port};
+
+use super::{Difference, Kind};
+use crate::text;
+use crate::world::is_tunnel;
+
+/// What a host's own records contradict: Neutron keeps each port's tag beside it.
+pub(super) fn sound(have: &HostState, found: &mut Vec<Difference>) {
+    for (bridge, row) in &have.bridges {
+        for (name, port) in &row.ports {
+            let kept = port
+                .other_config
+                .get("tag")
+                .and_then(|t| t.parse::<u16>().ok());
+            if let Some(kept) = kept
+                && port.tag != Some(kept)
+            {
+                found.push(tag(&have.name, bridge, name, port, kept));
+            }
+        }
+    }
+}
+
+fn tag(host: &str, bridge: &str, name: &str, port: &Port, wanted: u16) -> Difference {
+    let now = match port.tag {
+        Some(tag) => format!("tag: {tag}"),
+        None => "has no tag".to_owned(),
+    };
+    let text = format!("Port {name} {now} (its other_config says tag=\"{wanted}\")");
+    let (at, key) = (bridge.to_owned(), name.to_owned());
+    Difference::new((host, bridge, name), Kind::Changed, text, move |state| {
+        if let Some(port) = state.bridge_mut(&at).ports.get_mut(&key) {
+            port.tag = Some(wanted);
+        }
+    })
+    .wanted(format!("Port {name} tag: {wanted}"))
+    .because(&port.why)
+}
+
+pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Difference>) {
+    for (name, wanted) in &want.bridges {
+        let empty = Bridge::default();
+        let bridge = have.bridges.get(name).unwrap_or(&empty);
+        ports(&have.name, name, bridge, wanted, found);
+        flows(&have.name, name, bridge, wanted, found);
+    }
+}
+
+fn ports(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<Difference>) {
+    for (port_name, wanted) in &want.ports {
+        let Some(port) = have.ports.get(port_name) else {
+            found.push(missing_port(host, name, have, (port_name, wanted)));
+            continue;
+        };
+        if let Some(tag_wanted) = wanted.tag
+            && port.tag != Some(tag_wanted)
+        {
+            let said = port
+                .other_config
+                .get("tag")
+                .is_some_and(|t| *t == tag_wanted.to_string());
+            if !said {
+                let text = text::port(port_name, port);
+                let (at, key) = (name.to_owned(), port_name.clone());
+                let undo = move |state: &mut HostState| {
+                    if let Some(port) = state.bridge_mut(&at).ports.get_mut(&key) {
+                        port.tag = Some(tag_wanted);
+                    }
+                };
+                found.push(
+                    Difference::new((host, name, port_name), Kind::Changed, text, undo)
+                        .wanted(text::port(port_name, wanted))
+                        .because(&wanted.why),
+                );
+            }
+        }
+        for (dev, interface) in &wanted.interfaces {
+            let Some(now) = port.interfaces.get(dev) else {
+                continue;
+            };
+            options(
+                (host, name),
+                (port_name, dev),
+                now,
+                (interface, wanted),
+                found,
+            );
+        }
+    }
+}
+
+fn missing_port(
+    host: &str,
+    bridge: &str,
+    have: &Bridge,
+    (name, wanted): (&str, &Port),
+) -> Difference {
+    let (at, key, mut port) = (bridge.to_owned(), name.to_owned(), wanted.clone());
+    // Flows name a port that is gone by its number: the one number that no port has is its.
+    let number = orphan(have);
+    for interface in port.interfaces.values_mut() {
+        interface.ofport.0 = interface.ofport.0.or(number);
+    }
+    let interface = wanted.interfaces.get(name);
+    let text = match interface.filter(|i| is_tunnel(i) || i.kind == "patch") {
+        Some(interface) => text::interface(name, interface).replacen("Interface", "Port", 1),
+        None => text::port(name, wanted),
+    };
+    Difference::new((host, bridge, name), Kind::Missing, text, move |state| {
+        state
+            .bridge_mut(&at)
+            .ports
+            .insert(key.clone(), port.clone());
+    })
+    .because(&wanted.why)
+}
+
+/// The only port number in a bridge's flows that no interface has.
+fn orphan(bridge: &Bridge) -> Option<u32> {
+    let mut numbers = BTreeSet::new();
+    for (key, flow) in &bridge.flows {
+        let outputs = flow.actions.iter().filter_map(|action| match action {
+            Action::Output(port) => Some(port),
+            _ => None,
+        });
+        for port in key.matches.in_port.iter().chain(outputs) {
+            if let PortRef::Number(number) = port
+                && bridge.port_name(*number).is_none()
+            {
+                numbers.insert(*number);
+            }
+        }
+    }
+    (numbers.len() == 1)
+        .then(|| numbers.first().copied())
+        .flatten()
+}
+
+/// Options that decide where a frame goes.
+const WAYS: &[&str] = &[
+    "peer",
+    "remote_ip",
+    "local_ip",
+    "key",
+    "in_key",
+    "out_key",
+    "dst_port",
+];
+
+fn options(
+    (host, bridge): (&str, &str),
+    (port, dev): (&str, &str),
+    now: &Interface,
+    (wanted, row): (&Interface, &Port),
+    found: &mut Vec<Difference>,
+) {
+    let differs = |key: &str| {
+        let want = wanted.options.get(key);
+        want.is_some() && want != now.options.get(key)
+    };
+    if !WAYS.iter().any(|key| differs(key)) && now.kind == wanted.kind {
+        return;
+    }
+    let (at, port_key, key, goal) = (
+        bridge.to_owned(),
+        port.to_owned(),
+        dev.to_owned(),
+        wanted.clone(),
+    );
+    let undo = move |state: &mut HostState| {
+        let ports = &mut state.bridge_mut(&at).ports;
+        let interface = ports
+            .get_mut(&port_key)
+            .and_then(|p| p.interfaces.get_mut(&key));
+        if let Some(interface) = interface {
+            interface.options.clone_from(&goal.options);
+            interface.kind.clone_from(&goal.kind);
+        }
+    };
+    found.push(
+        Difference::new(
+            (host, bridge, dev),
+            Kind::Changed,
+            text::interface(dev, now),
+            undo,
+        )
+        .wanted(text::interface(dev, wanted))
+        .because(&row.why),
+    );
+}
+
+/// The cookie that most flows of a bridge carry: a flow that is missing would carry it too.
+fn cookie(bridge: &Bridge) -> u64 {
+    let mut count: BTreeMap<u64, usize> = BTreeMap::new();
+    for flow in bridge.flows.values() {
+        *count.entry(flow.cookie).or_default() += 1;
+    }
+    let most = count.into_iter().max_by_key(|(_, n)| *n);
+    most.map_or(0, |(cookie, _)| cookie)
+}
+
+fn is_learned(flow: &Flow) -> bool {
+    flow.hard_timeout != 0 || flow.idle_timeout != 0
+}
+
+fn flows(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<Difference>) {
+    if want.flows.is_empty() || have.flows.is_empty() {
+        return;
+    }
+    let cookie = cookie(have);
+    let missing: Vec<_> = want
+        .flows
+        .iter()
+        .filter(|(key, _)| !have.flows.contains_key(key))
+        .collect();
+    let mut extra: Vec<_> = have
+        .flows
+        .iter()
+        .filter(|(key, flow)| !want.flows.contains_key(key) && !is_learned(flow))
+        .collect();
+    for (key, flow) in &want.flows {
+        if let Some(now) = have.flows.get(key)
+            && plain(&now.actions) != plain(&flow.actions)
+        {
+            let pair = ((key, now), (key, &with_cookie(flow, cookie)));
+            found.push(changed(host, name, pair));
+        }
+    }
+    for (key, flow) in missing {
+        let flow = with_cookie(flow, cookie);
+        let like = extra
+            .iter()
+            .position(|(other, now)| resembles((key, &flow), (other, now)));
+        match like {
+            Some(at) => {
+                let now = extra.swap_remove(at);
+                found.push(changed(host, name, (now, (key, &flow))));
+            }
+            None => {
+                let (at, new) = (name.to_owned(), (key.clone(), flow.clone()));
+                let undo = move |state: &mut HostState| {
+                    state
+                        .bridge_mut(&at)
+                        .flows
+                        .insert(new.0.clone(), new.1.clone());
+                };
+                let spot = (host, name, "");
+                found.push(
+                    Difference::new(spot, Kind::Missing, text::flow(key, &flow), undo)
+                        .because(&flow.why),
+                );
+            }
+        }
+    }
+    for (key, flow) in extra {
+        let (at, old) = (name.to_owned(), key.clone());
+        let undo = move |state: &mut HostState| {
+            state.bridge_mut(&at).flows.remove(&old);
+        };
+        found.push(Difference::new(
+            (host, name, ""),
+            Kind::Extra,
+            text::flow(key, flow),
+            undo,
+        ));
+    }
+}
+
+fn with_cookie(flow: &Flow, cookie: u64) -> Flow {
+    let mut flow = flow.clone();
+    flow.cookie = cookie;
+    for action in &mut flow.actions {
+        if let Action::Learn(learn) = action {
+            learn.cookie = cookie;
+        }
+    }
+    flow
+}
+
+/// Actions without what does not matter: cookies of what is learned, the order of outputs that
+/// follow each other.
+fn plain(actions: &[Action]) -> Vec<Action> {
+    let mut actions = actions.to_vec();
+    for action in &mut actions {
+        if let Action::Learn(learn) = action {
+            learn.cookie = 0;
+        }
+    }
+    let is_output = |a: &Action| matches!(a, Action::Output(_));
+    for group in actions.chunk_by_mut(|a, b| is_output(a) && is_output(b)) {
+        group.sort();
+    }
+    actions
+}
+
+fn changed(
+    host: &str,
+    bridge: &str,
+    ((old, now), (key, flow)): ((&FlowKey, &Flow), (&FlowKey, &Flow)),
+) -> Difference {
+    let (at, gone, new) = (bridge.to_owned(), old.clone(), (key.clone(), flow.clone()));
+    let undo = move |state: &mut HostState| {
+        let flows = &mut state.bridge_mut(&at).flows;
+        flows.remove(&gone);
+        flows.insert(new.0.clone(), new.1.clone());
+    };
+    Difference::new(
+        (host, bridge, ""),
+        Kind::Changed,
+        text::flow(old, now),
+        undo,
+    )
+    .wanted(text::flow(key, flow))
+    .because(&flow.why)
+}
+
+/// Is a flow another one with one thing wrong: the same table, and the same match but for one
+/// field with the same actions?
+fn resembles((key, flow): (&FlowKey, &Flow), (other, now): (&FlowKey, &Flow)) -> bool {
+    let same_actions = plain(&flow.actions) == plain(&now.actions);
+    if key.table != other.table || !same_actions {
+        return false;
+    }
+    let (a, b) = (&key.matches, &other.matches);
+    let fields: BTreeSet<_> = a.fields.keys().chain(b.fields.keys()).collect();
+    let wrong = fields
+        .iter()
+        .filter(|f| a.fields.get(f) != b.fields.get(f))
+        .count()
+        + usize::from(a.in_port != b.in_port)
+        + usize::from(key.priority != other.priority);
+    wrong == 1
+}

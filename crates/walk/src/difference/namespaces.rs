@@ -1,0 +1,397 @@
+//! Namespaces: devices, addresses, routes, rules, neighbours, settings.
+use host::netns::{
+    Addr, AddrKey, Link, Netns, Route, RouteKey, RouteKind, RuleAction, print_ip_rule,
+    print_neighbour,
+};
+use host::{HostState, NsName};
+use ipnet::IpNet;
+
+use super::filters::{self, Spot};
+use super::{Difference, Kind};
+use crate::text;
+
+const MAIN: u32 = 254;
+const LOCAL: u32 = 255;
+
+pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Difference>) {
+    for (name, wanted) in &want.netns {
+        let spot = (have.name.as_str(), name);
+        let Some(netns) = have.netns.get(name) else {
+            if !have.netns.is_empty() {
+                found.push(missing(spot, wanted));
+            }
+            continue;
+        };
+        filters::compare(spot, netns, wanted, found);
+        links(spot, netns, wanted, found);
+        addresses(spot, netns, wanted, found);
+        routes(spot, netns, wanted, found);
+        rules(spot, netns, wanted, found);
+        neighbours(spot, netns, wanted, found);
+        sysctls(spot, netns, wanted, found);
+    }
+}
+
+fn missing((host, ns): Spot<'_>, wanted: &Netns) -> Difference {
+    let (at, whole) = (ns.clone(), wanted.clone());
+    let undo = move |state: &mut HostState| {
+        state.netns.insert(at.clone(), whole.clone());
+    };
+    Difference::new(
+        (host, ns.as_str(), ""),
+        Kind::Missing,
+        format!("namespace {ns}"),
+        undo,
+    )
+    .because(&wanted.why)
+}
+
+fn links((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    if have.links.is_empty() {
+        return;
+    }
+    for (name, wanted) in &want.links {
+        let (at, key, goal) = (ns.clone(), name.clone(), wanted.clone());
+        let spot = (host, ns.as_str(), name.as_str());
+        let Some(link) = have.links.get(name) else {
+            let undo = move |state: &mut HostState| {
+                state
+                    .netns_mut(at.clone())
+                    .links
+                    .insert(key.clone(), goal.clone());
+            };
+            let text = format!("device {name}");
+            found.push(Difference::new(spot, Kind::Missing, text, undo).because(&wanted.why));
+            continue;
+        };
+        let mac = wanted.mac.is_some() && wanted.mac != link.mac;
+        let master = wanted.master.is_some() && wanted.master != link.master;
+        let mtu = wanted.mtu != 0 && wanted.mtu != link.mtu;
+        if !(mac || master || mtu || wanted.up && !link.up) {
+            continue;
+        }
+        let text = match (mac, link.mac) {
+            (true, Some(mac)) => format!("{name} link/ether {mac}"),
+            _ => text::link(name, link),
+        };
+        let undo = move |state: &mut HostState| {
+            if let Some(link) = state.netns_mut(at.clone()).links.get_mut(&key) {
+                right(link, &goal);
+            }
+        };
+        found.push(
+            Difference::new(spot, Kind::Changed, text, undo)
+                .wanted(should(name, wanted))
+                .because(&wanted.why),
+        );
+    }
+}
+
+fn should(name: &str, wanted: &Link) -> String {
+    let state = if wanted.up { "up" } else { "down" };
+    let mac = wanted
+        .mac
+        .map(|m| format!(" link/ether {m}"))
+        .unwrap_or_default();
+    format!("{name} {state} mtu {}{mac}", wanted.mtu)
+}
+
+/// Make a device as it should be, where something is said of it.
+pub(super) fn right(link: &mut Link, goal: &Link) {
+    link.mac = goal.mac.or(link.mac);
+    if goal.mtu != 0 {
+        link.mtu = goal.mtu;
+    }
+    if goal.master.is_some() {
+        link.master.clone_from(&goal.master);
+    }
+    if goal.up {
+        link.up = true;
+        link.flags.0.insert("UP".to_owned());
+        link.flags.0.remove("NO-CARRIER");
+    }
+}
+
+fn addresses((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    if have.links.is_empty() {
+        return;
+    }
+    for (key, wanted) in &want.addrs {
+        if have.addrs.contains_key(key) {
+            continue;
+        }
+        let (at, new) = (ns.clone(), (key.clone(), wanted.clone()));
+        let undo = move |state: &mut HostState| {
+            let netns = state.netns_mut(at.clone());
+            netns.addrs.insert(new.0.clone(), new.1.clone());
+            for (table, key, route) in by_kernel(&new.0) {
+                netns
+                    .routes
+                    .entry(table)
+                    .or_default()
+                    .entry(key)
+                    .or_insert(route);
+            }
+        };
+        let spot = (host, ns.as_str(), key.dev.as_str());
+        let text = address(key, wanted);
+        found.push(Difference::new(spot, Kind::Missing, text, undo).because(&wanted.why));
+    }
+}
+
+/// An address as `ip addr` shows it.
+fn address(key: &AddrKey, addr: &Addr) -> String {
+    let version = if key.net.addr().is_ipv4() {
+        "inet"
+    } else {
+        "inet6"
+    };
+    let broadcast = addr
+        .broadcast
+        .map(|b| format!(" brd {b}"))
+        .unwrap_or_default();
+    format!(
+        "{version} {}{broadcast} scope {} {}",
+        key.net, addr.scope, key.dev
+    )
+}
+
+/// The routes that the kernel makes for an address: to it, and to its subnet.
+fn by_kernel(key: &AddrKey) -> Vec<(u32, RouteKey, Route)> {
+    let own = key.net.addr();
+    let route = |dst: IpNet, kind: RouteKind, scope: &str| {
+        let key = RouteKey {
+            dst,
+            metric: 0,
+            kind,
+            dev: Some(key.dev.clone()),
+            tos: 0,
+        };
+        let route = Route {
+            scope: scope.to_owned(),
+            src: Some(own),
+            proto: "kernel".to_owned(),
+            ..Route::default()
+        };
+        (key, route)
+    };
+    if own.is_ipv6() {
+        return Vec::new();
+    }
+    let (local, to_self) = route(IpNet::from(own), RouteKind::Local, "host");
+    let mut routes = vec![(LOCAL, local, to_self)];
+    if key.net.prefix_len() < key.net.max_prefix_len() {
+        let (connected, to_subnet) = route(key.net.trunc(), RouteKind::Unicast, "link");
+        routes.push((MAIN, connected, to_subnet));
+    }
+    routes
+}
+
+fn routes((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    if have.routes.is_empty() {
+        return;
+    }
+    let planned = want
+        .routes
+        .iter()
+        .flat_map(|(table, routes)| routes.iter().map(|(k, r)| (*table, k.clone(), r.clone())));
+    let addrs = want.addrs.keys().filter(|key| have.addrs.contains_key(key));
+    let kernel = addrs.flat_map(by_kernel);
+    let recorded = |v6: bool| {
+        let mut all = have.routes.values().flat_map(|t| t.keys());
+        all.any(|k| k.dst.addr().is_ipv6() == v6)
+    };
+    let (v4, v6) = (recorded(false), recorded(true));
+    for (table, key, route) in planned.chain(kernel) {
+        if !(if key.dst.addr().is_ipv6() { v6 } else { v4 }) {
+            continue;
+        }
+        one_route((host, ns), have, (table, key, route), found);
+    }
+    extra_routes((host, ns), have, want, found);
+}
+
+fn one_route(
+    (host, ns): Spot<'_>,
+    have: &Netns,
+    (table, key, route): (u32, RouteKey, Route),
+    found: &mut Vec<Difference>,
+) {
+    let there = have.routes.get(&table);
+    let same = there.and_then(|t| t.get(&key));
+    if same.is_some_and(|now| now.via == route.via && now.nexthops == route.nexthops) {
+        return;
+    }
+    let dev = key.dev.clone().unwrap_or_default();
+    let spot = (host, ns.as_str(), dev.as_str());
+    let good = text::route(table, &key, &route);
+    let instead = there.and_then(|t| {
+        t.iter()
+            .find(|(k, _)| k.dst == key.dst && k.kind == key.kind)
+    });
+    let at = ns.clone();
+    let why = route.why.clone();
+    let gone = instead.map(|(k, _)| k.clone());
+    let new = (key.clone(), route.clone());
+    let undo = move |state: &mut HostState| {
+        let routes = state.netns_mut(at.clone()).routes.entry(table).or_default();
+        if let Some(gone) = &gone {
+            routes.remove(gone);
+        }
+        routes.insert(new.0.clone(), new.1.clone());
+    };
+    found.push(match instead {
+        Some((k, now)) => {
+            let text = text::route(table, k, now);
+            Difference::new(spot, Kind::Changed, text, undo)
+                .wanted(good)
+                .because(&why)
+        }
+        None => Difference::new(spot, Kind::Missing, good, undo).because(&why),
+    });
+}
+
+/// Routes that somebody set and nobody wants.
+fn extra_routes((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    for (table, routes) in have.routes.iter().filter(|(t, _)| **t != LOCAL) {
+        for (key, route) in routes {
+            let wanted = want.routes.get(table);
+            let known = wanted.is_some_and(|t| t.keys().any(|k| k.dst == key.dst));
+            let by_itself = route.proto == "kernel" || route.proto == "ra";
+            if known || by_itself {
+                continue;
+            }
+            let (at, gone, table) = (ns.clone(), key.clone(), *table);
+            let undo = move |state: &mut HostState| {
+                if let Some(routes) = state.netns_mut(at.clone()).routes.get_mut(&table) {
+                    routes.remove(&gone);
+                }
+            };
+            let text = text::route(table, key, route);
+            let spot = (host, ns.as_str(), key.dev.as_deref().unwrap_or(""));
+            found.push(Difference::new(spot, Kind::Extra, text, undo));
+        }
+    }
+}
+
+fn rules((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    if have.rules.is_empty() {
+        return;
+    }
+    let spot = (host, ns.as_str(), "");
+    let undo_with = |old: Option<host::netns::RuleKey>,
+                     new: Option<(host::netns::RuleKey, RuleAction)>| {
+        let at = ns.clone();
+        move |state: &mut HostState| {
+            let rules = &mut state.netns_mut(at.clone()).rules;
+            if let Some(old) = &old {
+                rules.remove(old);
+            }
+            if let Some((key, action)) = &new {
+                rules.insert(key.clone(), action.clone());
+            }
+        }
+    };
+    for (key, action) in &want.rules {
+        let new = Some((key.clone(), action.clone()));
+        let good = print_ip_rule(key, action);
+        match have.rules.get(key) {
+            Some(now) if now.verdict == action.verdict => {}
+            Some(now) => {
+                let undo = undo_with(None, new);
+                let text = print_ip_rule(key, now);
+                found.push(
+                    Difference::new(spot, Kind::Changed, text, undo)
+                        .wanted(good)
+                        .because(&action.why),
+                );
+            }
+            None => {
+                let undo = undo_with(None, new);
+                found.push(Difference::new(spot, Kind::Missing, good, undo).because(&action.why));
+            }
+        }
+    }
+    for (key, action) in &have.rules {
+        let usual = [0, 32766, 32767].contains(&key.priority);
+        if !usual && !want.rules.contains_key(key) {
+            let undo = undo_with(Some(key.clone()), None);
+            found.push(Difference::new(
+                spot,
+                Kind::Extra,
+                print_ip_rule(key, action),
+                undo,
+            ));
+        }
+    }
+}
+
+fn neighbours((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    for (key, wanted) in &want.neighbours {
+        let now = have.neighbours.get(key).filter(|n| n.is_permanent());
+        if now.is_some_and(|n| n.mac == wanted.mac) || have.links.is_empty() {
+            continue;
+        }
+        let (at, new) = (ns.clone(), (key.clone(), wanted.clone()));
+        let undo = move |state: &mut HostState| {
+            let neighbours = &mut state.netns_mut(at.clone()).neighbours;
+            neighbours.insert(new.0.clone(), new.1.clone());
+        };
+        let spot = (host, ns.as_str(), key.dev.as_str());
+        let good = print_neighbour(key, wanted);
+        found.push(match now {
+            Some(now) => {
+                let text = print_neighbour(key, now);
+                Difference::new(spot, Kind::Changed, text, undo)
+                    .wanted(good)
+                    .because(&wanted.why)
+            }
+            None => Difference::new(spot, Kind::Missing, good, undo).because(&wanted.why),
+        });
+    }
+}
+
+fn sysctls((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    for (key, wanted) in &want.sysctls {
+        if let Some(now) = have.sysctls.get(key)
+            && now.value.trim() != wanted.value.trim()
+        {
+            found.push(sysctl(host, ns, key, (&now.value, &wanted.value)).because(&wanted.why));
+        }
+    }
+}
+
+/// A setting with the wrong value.
+pub(super) fn sysctl(
+    host: &str,
+    ns: &NsName,
+    key: &str,
+    (now, wanted): (&str, &str),
+) -> Difference {
+    let (at, name, value) = (ns.clone(), key.to_owned(), wanted.to_owned());
+    let undo = move |state: &mut HostState| {
+        let sysctls = &mut state.netns_mut(at.clone()).sysctls;
+        set(sysctls, &name, &value);
+    };
+    let text = format!("{key} = {}", now.trim());
+    Difference::new((host, ns.as_str(), ""), Kind::Changed, text, undo)
+        .wanted(format!("{key} = {wanted}"))
+}
+
+/// `ip_forward` sets every device's `forwarding`, as the kernel does.
+fn set(
+    sysctls: &mut std::collections::BTreeMap<String, host::netns::Sysctl>,
+    key: &str,
+    value: &str,
+) {
+    sysctls.entry(key.to_owned()).or_default().value = value.to_owned();
+    if key != "net.ipv4.ip_forward" && key != "net.ipv4.conf.all.forwarding" {
+        return;
+    }
+    for (name, row) in sysctls.iter_mut() {
+        let one = name.starts_with("net.ipv4.conf.") && name.ends_with(".forwarding");
+        if one || name == "net.ipv4.ip_forward" {
+            row.value = value.to_owned();
+        }
+    }
+}

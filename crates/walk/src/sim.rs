@@ -1,0 +1,463 @@
+//! The simulation: a queue of frames that arrive somewhere, and what each place does with one.
+//! Every frame knows the step it came from, so that the steps form a tree: flooding branches it,
+//! and the way to any end is the chain of its parents.
+use std::collections::VecDeque;
+
+use host::NsName;
+
+use crate::memory::{Memory, Owner};
+use crate::packet::Packet;
+use crate::report::{Change, Step};
+use crate::world::{Beyond, World};
+
+/// A step's place in the tree.
+pub type StepId = usize;
+
+/// Where a frame arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A device of a namespace takes it in.
+    Device {
+        host: String,
+        ns: NsName,
+        dev: String,
+    },
+    /// A bridge of Open vSwitch takes it in by a port.
+    Switch {
+        host: String,
+        bridge: String,
+        port: String,
+        tunnel: Option<Tunnelled>,
+    },
+    /// A guest's network card.
+    Guest(String),
+    /// The world outside, on a physical network.
+    Outside(String),
+}
+
+/// The outer header that a frame came in, as far as flows can see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tunnelled {
+    pub id: u64,
+    pub src: u32,
+    pub dst: u32,
+}
+
+/// Who takes a packet in, and answers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Party {
+    Guest(String),
+    Outside(String),
+    /// A namespace itself: the kernel, or a program that listens there.
+    Netns {
+        host: String,
+        ns: NsName,
+    },
+}
+
+/// How a frame's way ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its addressee took it.
+    Taken(Party),
+    /// Something discarded it on purpose, or for want of something.
+    Dropped,
+    /// A copy for somebody else: flooding makes these.
+    Ignored,
+    /// The state given does not say what happens.
+    Unknown,
+}
+
+/// An end of the tree.
+#[derive(Clone, Debug)]
+pub struct End {
+    pub step: StepId,
+    pub fate: Fate,
+    pub packet: Packet,
+}
+
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub step: Step,
+    pub parent: Option<StepId>,
+}
+
+/// A question for a MAC that was asked on the way.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub owner: Owner,
+    pub address: std::net::IpAddr,
+    pub answer: Option<host::Mac>,
+    pub ends: Vec<End>,
+    /// The step that needed the answer.
+    pub needed_by: StepId,
+}
+
+#[derive(Clone, Debug)]
+struct Event {
+    at: Place,
+    packet: Packet,
+    parent: StepId,
+}
+
+/// A packet that somebody took and that wants an answer.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub party: Party,
+    pub packet: Packet,
+    /// The device that it came in by, in a namespace.
+    pub dev: String,
+    pub step: StepId,
+}
+
+/// How many frames may be under way in one walk before it is called a loop.
+const FUEL: u32 = 20_000;
+/// How deep questions for a MAC may nest.
+const DEPTH: u32 = 4;
+
+/// One walk under way.
+#[derive(Debug)]
+pub struct Sim<'w> {
+    pub world: &'w World,
+    pub mem: Memory,
+    pub nodes: Vec<Node>,
+    pub ends: Vec<End>,
+    pub asked: Vec<Asked>,
+    pub requests: Vec<Request>,
+    pub notes: Vec<String>,
+    queue: VecDeque<Event>,
+    fuel: u32,
+    depth: u32,
+}
+
+/// The place of a step in three words: host, namespace or bridge, device.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot<'a> {
+    pub host: &'a str,
+    pub place: &'a str,
+    pub device: &'a str,
+}
+
+impl<'w> Sim<'w> {
+    pub fn new(world: &'w World) -> Sim<'w> {
+        Sim {
+            world,
+            mem: Memory::default(),
+            nodes: Vec::new(),
+            ends: Vec::new(),
+            asked: Vec::new(),
+            requests: Vec::new(),
+            notes: Vec::new(),
+            queue: VecDeque::new(),
+            fuel: FUEL,
+            depth: 0,
+        }
+    }
+
+    /// Note a step that follows another.
+    pub fn step(
+        &mut self,
+        parent: Option<StepId>,
+        spot: Spot<'_>,
+        packet: &Packet,
+        what: impl Into<String>,
+    ) -> StepId {
+        let step = Step {
+            host: spot.host.to_owned(),
+            place: spot.place.to_owned(),
+            device: spot.device.to_owned(),
+            what: what.into(),
+            packet: packet.to_string(),
+            ..Step::default()
+        };
+        self.nodes.push(Node { step, parent });
+        self.nodes.len() - 1
+    }
+
+    /// The rule that a step is due to, as the host prints it.
+    pub fn because(&mut self, step: StepId, rule: impl Into<String>) -> StepId {
+        if let Some(node) = self.nodes.get_mut(step) {
+            node.step.rule = Some(rule.into());
+        }
+        step
+    }
+
+    /// The object of intent behind a step, when the thing that acted carries it.
+    pub fn intent(&mut self, step: StepId, why: &host::Why) -> StepId {
+        if let Some(node) = self.nodes.get_mut(step)
+            && !why.causes.is_empty()
+        {
+            node.step.intent = Some(why.to_string());
+        }
+        step
+    }
+
+    /// Note on a step what it changed in the packet's headers.
+    pub fn changed(&mut self, step: StepId, before: &Packet, after: &Packet) {
+        for (field, before, after) in before.changes(after) {
+            self.change(step, field, before, after);
+        }
+    }
+
+    pub fn change(&mut self, step: StepId, field: String, before: String, after: String) {
+        let Some(node) = self.nodes.get_mut(step) else {
+            return;
+        };
+        match node.step.changes.iter_mut().find(|c| c.field == field) {
+            Some(change) => change.after = after,
+            None => node.step.changes.push(Change {
+                field,
+                before,
+                after,
+            }),
+        }
+    }
+
+    pub fn end(&mut self, step: StepId, packet: &Packet, fate: Fate) {
+        self.ends.push(End {
+            step,
+            fate,
+            packet: packet.clone(),
+        });
+    }
+
+    /// A step that ends a frame's way.
+    pub fn stop(
+        &mut self,
+        parent: StepId,
+        spot: Spot<'_>,
+        packet: &Packet,
+        what: impl Into<String>,
+        fate: Fate,
+    ) -> StepId {
+        let step = self.step(Some(parent), spot, packet, what);
+        self.end(step, packet, fate);
+        step
+    }
+
+    pub fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// A frame arrives.
+    pub fn arrive(&mut self, at: Place, packet: Packet, parent: StepId) {
+        self.queue.push_back(Event { at, packet, parent });
+    }
+
+    /// Let all frames go to their ends.
+    pub fn run(&mut self) {
+        while let Some(event) = self.queue.pop_front() {
+            if self.fuel == 0 {
+                self.note("too many frames: the hosts send them round in a loop");
+                self.queue.clear();
+                self.end(event.parent, &event.packet, Fate::Unknown);
+                return;
+            }
+            self.fuel -= 1;
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let Event { at, packet, parent } = event;
+        match at {
+            Place::Device { host, ns, dev } => self.receive(&host, &ns, &dev, packet, parent),
+            Place::Switch {
+                host,
+                bridge,
+                port,
+                tunnel,
+            } => crate::openflow::enter(self, (&host, &bridge, &port), packet, tunnel, parent),
+            Place::Guest(port) => crate::guest::receive(self, &port, packet, parent),
+            Place::Outside(segment) => crate::outside::receive(self, &segment, packet, parent),
+        }
+    }
+
+    /// A device takes a frame in: for the switch or the bridge that it is a port of, else for the
+    /// namespace's own stack.
+    fn receive(&mut self, host: &str, ns: &NsName, dev: &str, packet: Packet, parent: StepId) {
+        let world = self.world;
+        let spot = Spot {
+            host,
+            place: ns.as_str(),
+            device: dev,
+        };
+        if let Some(link) = world.link(host, ns, dev)
+            && !link.up
+        {
+            let rule = crate::text::link(dev, link);
+            let step = self.stop(
+                parent,
+                spot,
+                &packet,
+                format!("{dev} is down"),
+                Fate::Dropped,
+            );
+            self.because(step, rule);
+            return;
+        }
+        if let Some(bridge) = world.switch_of(host, dev)
+            && bridge != dev
+        {
+            let interface = world.bridge(host, bridge).and_then(|b| b.interface(dev));
+            if interface.is_none_or(|i| i.kind != "internal") {
+                let at = Place::Switch {
+                    host: host.to_owned(),
+                    bridge: bridge.to_owned(),
+                    port: dev.to_owned(),
+                    tunnel: None,
+                };
+                self.arrive(at, packet, parent);
+                return;
+            }
+        }
+        match world.link(host, ns, dev).and_then(|l| l.master.as_deref()) {
+            Some(bridge) => crate::bridge::forward(self, (host, ns, bridge), dev, packet, parent),
+            None => crate::stack::receive(self, (host, ns, dev), packet, parent),
+        }
+    }
+
+    /// A device sends a frame: it comes out at the other end.
+    pub fn transmit(&mut self, host: &str, ns: &NsName, dev: &str, packet: Packet, parent: StepId) {
+        let world = self.world;
+        let spot = Spot {
+            host,
+            place: ns.as_str(),
+            device: dev,
+        };
+        if let Some(link) = world.link(host, ns, dev) {
+            let lower = &link.flags.0;
+            let carrier = !lower.contains("NO-CARRIER");
+            if !link.up || !carrier {
+                let state = if link.up { "has no carrier" } else { "is down" };
+                let what = format!("{dev} {state}");
+                let step = self.stop(parent, spot, &packet, what, Fate::Dropped);
+                self.because(step, crate::text::link(dev, link));
+                return;
+            }
+            if packet.size() > link.mtu && link.mtu > 0 {
+                let what = format!(
+                    "a packet of {} bytes does not fit {dev}'s mtu {}",
+                    packet.size(),
+                    link.mtu
+                );
+                let step = self.stop(parent, spot, &packet, what, Fate::Dropped);
+                self.because(step, crate::text::link(dev, link));
+                return;
+            }
+        }
+        self.emerge(host, ns, dev, packet, parent);
+    }
+
+    fn emerge(&mut self, host: &str, ns: &NsName, dev: &str, packet: Packet, parent: StepId) {
+        match self.world.beyond(host, ns, dev) {
+            Beyond::Guest(port) => self.arrive(Place::Guest(port), packet, parent),
+            Beyond::Device { ns, dev } => {
+                let at = Place::Device {
+                    host: host.to_owned(),
+                    ns,
+                    dev,
+                };
+                self.arrive(at, packet, parent);
+            }
+            Beyond::Switch { bridge } => {
+                let at = Place::Switch {
+                    host: host.to_owned(),
+                    bridge,
+                    port: dev.to_owned(),
+                    tunnel: None,
+                };
+                self.arrive(at, packet, parent);
+            }
+            Beyond::Segment(segment) => self.onto_segment(&segment, host, dev, &packet, parent),
+            Beyond::Unknown => {
+                let spot = Spot {
+                    host,
+                    place: ns.as_str(),
+                    device: dev,
+                };
+                let what = format!("where {dev} leads is not in the state given");
+                self.stop(parent, spot, &packet, what, Fate::Unknown);
+            }
+        }
+    }
+
+    /// A frame on a physical network reaches every other card on it, and the outside.
+    pub fn onto_segment(
+        &mut self,
+        segment: &str,
+        from_host: &str,
+        from_dev: &str,
+        packet: &Packet,
+        parent: StepId,
+    ) {
+        let world = self.world;
+        if let Some(cards) = world.segments.get(segment) {
+            for card in cards {
+                if card.host == from_host && card.dev == from_dev {
+                    continue;
+                }
+                let at = Place::Device {
+                    host: card.host.clone(),
+                    ns: NsName::root(),
+                    dev: card.dev.clone(),
+                };
+                self.arrive(at, packet.clone(), parent);
+            }
+        }
+        if !from_host.is_empty() {
+            self.arrive(Place::Outside(segment.to_owned()), packet.clone(), parent);
+        }
+    }
+
+    /// Ask for a MAC: run the question to its end, apart from what else is under way.
+    pub fn ask(
+        &mut self,
+        owner: Owner,
+        address: std::net::IpAddr,
+        needed_by: StepId,
+        send: impl FnOnce(&mut Self),
+    ) -> Option<host::Mac> {
+        let key = (owner.clone(), address);
+        if let Some(mac) = self.mem.neighbours.get(&key) {
+            return Some(*mac);
+        }
+        if self.depth >= DEPTH {
+            return None;
+        }
+        let queue = std::mem::take(&mut self.queue);
+        let ends = std::mem::take(&mut self.ends);
+        let requests = std::mem::take(&mut self.requests);
+        self.depth += 1;
+        send(self);
+        self.run();
+        self.depth -= 1;
+        self.queue = queue;
+        self.requests = requests;
+        let ends = std::mem::replace(&mut self.ends, ends);
+        let answer = self.mem.neighbours.get(&key).copied();
+        self.asked.push(Asked {
+            owner,
+            address,
+            answer,
+            ends,
+            needed_by,
+        });
+        answer
+    }
+
+    /// The way to a step, from its root.
+    pub fn way(&self, step: StepId) -> Vec<StepId> {
+        let mut way = Vec::new();
+        let mut at = Some(step);
+        while let Some(id) = at {
+            way.push(id);
+            at = self.nodes.get(id).and_then(|n| n.parent);
+        }
+        way.reverse();
+        way
+    }
+}

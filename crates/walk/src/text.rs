@@ -1,0 +1,78 @@
+//! Things of a host in the words in which the host prints them.
+use std::net::IpAddr;
+
+use host::iptables::{Rule, print_rule};
+use host::netns::{Link, Route, RouteKey, print_link, print_route};
+
+use host::ovs::field::CT_STATE_BITS;
+use host::ovs::flow::{Flow, FlowKey};
+use host::ovs::{FlowLine, Interface, Port};
+
+/// A flow as `ovs-ofctl --names dump-flows` prints it.
+pub fn flow(key: &FlowKey, flow: &Flow) -> String {
+    FlowLine(key, flow).to_string()
+}
+
+/// A rule as `iptables-save` prints it.
+pub fn rule(chain: &str, rule: &Rule) -> String {
+    print_rule(chain, rule).trim_end().to_owned()
+}
+
+/// A route as `ip route show table all` prints it.
+pub fn route(table: u32, key: &RouteKey, route: &Route) -> String {
+    print_route(table, key, route).trim_end().to_owned()
+}
+
+/// A device's line as `ip link` prints it.
+pub fn link(dev: &str, link: &Link) -> String {
+    print_link(dev, link)
+}
+
+/// A port as `ovs-vsctl show` has it, in a line.
+pub fn port(name: &str, port: &Port) -> String {
+    let tag = match port.tag {
+        Some(tag) => format!(" tag: {tag}"),
+        None => String::new(),
+    };
+    format!("Port {name}{tag}")
+}
+
+/// An interface as `ovs-vsctl show` has it, in a line.
+pub fn interface(name: &str, interface: &Interface) -> String {
+    let options: Vec<String> = interface
+        .options
+        .iter()
+        .map(|(key, value)| format!("{key}={}", option(value)))
+        .collect();
+    format!(
+        "Interface {name} type: {} options: {{{}}}",
+        interface.kind,
+        options.join(", ")
+    )
+}
+
+/// An option's value: quoted unless it is a plain word, as OVSDB prints strings.
+fn option(value: &str) -> String {
+    let plain = !value.is_empty()
+        && value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+        && value != "true"
+        && value != "false"
+        && value.parse::<IpAddr>().is_err();
+    if plain {
+        value.to_owned()
+    } else {
+        format!("\"{value}\"")
+    }
+}
+
+/// Connection tracking's state, as flows match it: `+new+trk`.
+pub fn ct_state(bits: u32) -> String {
+    let names = CT_STATE_BITS.iter().enumerate();
+    names
+        .filter(|(n, _)| bits & (1 << n) != 0)
+        .map(|(_, name)| format!("+{name}"))
+        .collect()
+}

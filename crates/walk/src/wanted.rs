@@ -1,0 +1,254 @@
+//! What is wanted of each host of a snapshot: intent read out of the API's answers and compiled as
+//! for our own hosts, with the numbers that each host holds (tags, zones, priorities) kept.
+mod native;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use host::HostState;
+use host::netns::Netns;
+use host::ovs::{Action, Field};
+use intent::import::{Served, import};
+use intent::{DvrMac, HostName, NetworkType, State, view};
+use plan::{AgentMode, Numbers, Settings, compile};
+use serde_json::Value;
+
+use crate::cloud::{Agent, Cloud};
+
+/// What is wanted, by host, and what could not be read or planned.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    pub hosts: BTreeMap<String, HostState>,
+    pub notes: Vec<String>,
+}
+
+/// Compile what the documents of a snapshot's `api` folder ask of its hosts.
+pub fn compile_all(
+    documents: &BTreeMap<String, Value>,
+    cloud: &Cloud,
+    hosts: &BTreeMap<String, HostState>,
+) -> Wanted {
+    let served: Vec<(Served, &Value)> = documents
+        .iter()
+        .filter_map(|(name, document)| Some((serves(name, cloud)?, document)))
+        .collect();
+    let plain = documents
+        .iter()
+        .filter(|(name, _)| !name.contains("-agents"));
+    let (mut state, mut notes) = import(plain.map(|(_, document)| document), served);
+    for have in hosts.values() {
+        if let Some(mac_address) = dvr_mac(have) {
+            let host = HostName::from(have.name.as_str());
+            state.put(DvrMac { host, mac_address }.into());
+        }
+    }
+    let mut wanted = BTreeMap::new();
+    if state.ports.is_empty() {
+        notes.clear();
+    } else {
+        for (name, have) in hosts {
+            let (plan, said) = compile_host(&state, cloud, have);
+            wanted.insert(name.clone(), plan);
+            notes.extend(said);
+        }
+    }
+    Wanted {
+        hosts: wanted,
+        notes,
+    }
+}
+
+/// The network or router that a list of agents is for, by its file's name.
+fn serves(name: &str, cloud: &Cloud) -> Option<Served> {
+    if let Some(network) = name.strip_prefix("network-") {
+        let network = network.strip_suffix("-dhcp-agents.json")?;
+        return Some(Served::Network(cloud.network(network)?.id.parse().ok()?));
+    }
+    let router = name
+        .strip_prefix("router-")?
+        .strip_suffix("-l3-agents.json")?;
+    let by_name = cloud.routers.values().find(|r| r.name == router);
+    let router = cloud.routers.get(router).or(by_name)?;
+    Some(Served::Router(router.id.parse().ok()?))
+}
+
+fn compile_host(state: &State, cloud: &Cloud, have: &HostState) -> (HostState, Vec<String>) {
+    let settings = settings(cloud, have);
+    let name = HostName::from(have.name.as_str());
+    let plan = compile(&view(state, &name), &settings, &numbers(cloud, have));
+    let mut want = plan.want;
+    let about_filters = |n: &&plan::Note| !n.text.contains("no filter can stand");
+    let notes = plan.notes.iter().filter(about_filters);
+    let notes = notes.map(|n| format!("{}: {n}", have.name)).collect();
+    if native::is_used(have) {
+        native::expect(cloud, have, &mut want);
+    }
+    as_found(have, &mut want);
+    (want, notes)
+}
+
+/// What a host may choose as it likes is wanted as it was found: the MACs of a distributed
+/// router's veth, and with them the neighbours that name them.
+fn as_found(have: &HostState, want: &mut HostState) {
+    let pair = |dev: &str| dev.starts_with("rfp-") || dev.starts_with("fpr-");
+    let found: BTreeMap<String, host::Mac> = have
+        .netns
+        .values()
+        .flat_map(|ns| &ns.links)
+        .filter(|(dev, _)| pair(dev))
+        .filter_map(|(dev, link)| Some((dev.clone(), link.mac?)))
+        .collect();
+    for netns in want.netns.values_mut() {
+        for (dev, link) in netns.links.iter_mut().filter(|(dev, _)| pair(dev)) {
+            link.mac = found.get(dev).copied().or(link.mac);
+        }
+        for (key, neighbour) in netns.neighbours.iter_mut().filter(|(k, _)| pair(&k.dev)) {
+            let other = match key.dev.split_once('-') {
+                Some(("rfp", id)) => format!("fpr-{id}"),
+                Some((_, id)) => format!("rfp-{id}"),
+                None => continue,
+            };
+            neighbour.mac = found.get(&other).copied().or(neighbour.mac);
+        }
+    }
+}
+
+/// What the agents said of a host's configuration.
+fn settings(cloud: &Cloud, have: &HostState) -> Settings {
+    let mut settings = Settings::new(have.name.as_str());
+    let agents = |kind: &str| {
+        let mut agents = cloud.agents.values();
+        let of_host = |a: &&Agent| a.host == have.name && a.binary.contains(kind);
+        agents.find(of_host).map(|a| &a.configurations)
+    };
+    if let Some(l2) = agents("openvswitch") {
+        let text = |key: &str| l2.get(key).and_then(Value::as_str);
+        settings.local_ip = text("tunneling_ip").and_then(|ip| ip.parse().ok());
+        let types = l2.get("tunnel_types").and_then(Value::as_array);
+        settings.tunnel_types = types
+            .into_iter()
+            .flatten()
+            .filter_map(|t| serde_json::from_value::<NetworkType>(t.clone()).ok())
+            .collect();
+        if let Some(Value::Object(mappings)) = l2.get("bridge_mappings") {
+            let pairs = mappings
+                .iter()
+                .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
+            settings.bridge_mappings = pairs.collect();
+        }
+        if let Some(kind) = text("datapath_type") {
+            settings.datapath_type = kind.to_owned();
+        }
+        let flag = |key: &str| l2.get(key).and_then(Value::as_bool).unwrap_or(true);
+        settings.l2_population = flag("l2_population");
+        settings.arp_responder = flag("arp_responder_enabled");
+    }
+    settings.agent_mode = match agents("l3").and_then(|c| c.get("agent_mode")?.as_str()) {
+        Some("dvr") => AgentMode::Dvr,
+        Some("dvr_snat") => AgentMode::DvrSnat,
+        Some("dvr_no_external") => AgentMode::DvrNoExternal,
+        _ => AgentMode::Legacy,
+    };
+    settings
+}
+
+/// The numbers that a host holds: its networks' tags, its ports' zones.
+fn numbers(cloud: &Cloud, have: &HostState) -> Numbers {
+    let mut numbers = Numbers::default();
+    for bridge in have.bridges.values() {
+        for port in bridge.ports.values() {
+            let network = port.other_config.get("net_uuid");
+            let tag = port.other_config.get("tag").and_then(|t| t.parse().ok());
+            if let (Some(network), Some(tag)) = (network, tag) {
+                numbers.vlans.adopt(network, tag);
+            }
+        }
+    }
+    for (port, zone) in zones(have) {
+        numbers.zones.adopt(&port, zone);
+    }
+    for (ns, netns) in &have.netns {
+        if let Some(router) = ns.as_str().strip_prefix("qrouter-") {
+            distributed(cloud, router, netns, &mut numbers);
+        }
+    }
+    numbers
+}
+
+/// A distributed router's numbers: its floating IPs' priorities, and the pair of addresses that
+/// joins it to their namespace.
+fn distributed(cloud: &Cloud, router: &str, netns: &Netns, numbers: &mut Numbers) {
+    let device = host::names::rfp(router);
+    let pair = netns.addrs.keys().find_map(|key| match key.net.addr() {
+        IpAddr::V4(v4) if key.dev == device => Some(u32::from(v4)),
+        _ => None,
+    });
+    let first = u32::from(Ipv4Addr::new(169, 254, 64, 0));
+    if let Some(offset) = pair.and_then(|ip| ip.checked_sub(first)) {
+        numbers.link_local_pairs.adopt(router, offset / 2);
+    }
+    for key in netns.rules.keys() {
+        let from = key
+            .from
+            .filter(|net| net.prefix_len() == net.max_prefix_len());
+        let mut floating = cloud.floating_ips.values();
+        let of = floating
+            .find(|f| f.fixed_ip_address.is_some() && f.fixed_ip_address == from.map(|n| n.addr()));
+        if let Some(address) = of.and_then(|f| f.floating_ip_address) {
+            numbers
+                .floating_priorities
+                .adopt(&address.to_string(), key.priority);
+        }
+    }
+}
+
+/// The MAC that a host's distributed routers send from: what most of its own flows say.
+fn dvr_mac(have: &HostState) -> Option<intent::Mac> {
+    let tunnels = have.bridges.get("br-tun")?;
+    let mut count: BTreeMap<u128, usize> = BTreeMap::new();
+    for (key, flow) in tunnels.flows.iter().filter(|(key, _)| key.table == 1) {
+        for action in &flow.actions {
+            if let Action::Set {
+                field: Field::EthSrc,
+                value,
+                ..
+            } = action
+                && key.matches.exact(Field::EthSrc).is_some()
+            {
+                *count.entry(*value).or_default() += 1;
+            }
+        }
+    }
+    let integration = have.bridges.get("br-int")?;
+    for key in integration
+        .flows
+        .keys()
+        .filter(|k| k.table == 0 && k.priority == 5)
+    {
+        if let Some(mac) = key.matches.exact(Field::EthDst) {
+            *count.entry(mac).or_default() += 1;
+        }
+    }
+    let (mac, _) = count.into_iter().max_by_key(|(_, n)| *n)?;
+    host::Mac::from_bits(mac as u64).to_string().parse().ok()
+}
+
+/// Zones by port, out of the comments of the raw table's rules.
+fn zones(have: &HostState) -> Vec<(String, u32)> {
+    let tables = have.root().into_iter().flat_map(|r| r.iptables.values());
+    let chains = tables
+        .filter_map(|t| t.get("raw"))
+        .flat_map(|t| t.chains.values());
+    let rules = chains.flat_map(|c| &c.rules);
+    rules
+        .filter_map(|rule| {
+            let port = rule.comment()?.strip_prefix("Set zone for ")?;
+            match &rule.target {
+                host::iptables::Target::Ct {
+                    zone: Some(zone), ..
+                } => Some((port.to_owned(), u32::from(*zone))),
+                _ => None,
+            }
+        })
+        .collect()
+}

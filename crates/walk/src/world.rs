@@ -1,0 +1,290 @@
+//! The hosts as one world: which device leads to which, where a guest's port is plugged, which
+//! tunnel ends on which host, which network cards share a physical network.
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use host::netns::{Link, LinkKind, Netns};
+use host::ovs::{Bridge, Interface, Port as SwitchPort};
+use host::{HostState, NsName, names};
+
+use crate::cloud::{Cloud, Port};
+
+/// Hosts, what the API says of them, and the ways between them.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub hosts: BTreeMap<String, Arc<HostState>>,
+    /// What is wanted of each host, where that is known.
+    pub wanted: BTreeMap<String, Arc<HostState>>,
+    pub cloud: Arc<Cloud>,
+    /// By host and interface: the bridge of Open vSwitch that it is on.
+    switch_ports: BTreeMap<(String, String), String>,
+    /// By host and device: the guest behind it.
+    guests: BTreeMap<(String, String), String>,
+    /// By physical network: the cards on it, as host, bridge and interface.
+    pub segments: BTreeMap<String, BTreeSet<Card>>,
+}
+
+/// A network card of a host on a physical network, and the bridge that has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Card {
+    pub host: String,
+    pub bridge: String,
+    pub dev: String,
+}
+
+/// Where a guest's network card is plugged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plug {
+    /// The host's end of it is a device of the kernel.
+    Device { host: String, dev: String },
+    /// Devices were not recorded; the switch has the port.
+    Switch {
+        host: String,
+        bridge: String,
+        port: String,
+    },
+    /// The host is there, and nothing of the port on it.
+    Missing { host: String, tap: String },
+    /// The host's state was not given.
+    UnknownHost { host: String },
+}
+
+/// Where a frame comes out that leaves by a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Beyond {
+    Guest(String),
+    Device { ns: NsName, dev: String },
+    Switch { bridge: String },
+    Segment(String),
+    Unknown,
+}
+
+impl World {
+    pub fn new(hosts: BTreeMap<String, HostState>, cloud: Cloud) -> World {
+        let shared = |(name, state)| (name, Arc::new(state));
+        let mut world = World {
+            hosts: hosts.into_iter().map(shared).collect(),
+            cloud: Arc::new(cloud),
+            ..World::default()
+        };
+        world.index();
+        world
+    }
+
+    /// Compute the ways anew, after the hosts were changed.
+    pub fn index(&mut self) {
+        self.switch_ports.clear();
+        self.guests.clear();
+        self.segments.clear();
+        for (host, state) in &self.hosts {
+            for (bridge, row) in &state.bridges {
+                for (name, _) in row.interfaces() {
+                    self.switch_ports
+                        .insert((host.clone(), name.to_owned()), bridge.clone());
+                }
+            }
+        }
+        for port in self.cloud.ports.values().filter(|p| p.is_guest()) {
+            self.guests
+                .insert((port.host.clone(), names::tap(&port.id)), port.id.clone());
+        }
+        self.find_cards();
+    }
+
+    /// The cards of provider bridges: bridges with a patch to the integration bridge, and on
+    /// them the interfaces that are devices of the host.
+    fn find_cards(&mut self) {
+        for (host, state) in &self.hosts {
+            for (name, bridge) in &state.bridges {
+                let provider = name != "br-int"
+                    && bridge.interfaces().any(|(_, i)| {
+                        let peer = i.options.get("peer");
+                        let integration = state.bridges.get("br-int");
+                        peer.zip(integration)
+                            .is_some_and(|(peer, int)| int.interface(peer).is_some())
+                    });
+                let tunnels = bridge.interfaces().any(|(_, i)| is_tunnel(i));
+                if !provider || tunnels {
+                    continue;
+                }
+                for (dev, interface) in bridge.interfaces() {
+                    if !interface.kind.is_empty() && interface.kind != "system" {
+                        continue;
+                    }
+                    let card = Card {
+                        host: host.clone(),
+                        bridge: name.clone(),
+                        dev: dev.to_owned(),
+                    };
+                    let physical = self.physical_network(host, name);
+                    self.segments.entry(physical).or_default().insert(card);
+                }
+            }
+        }
+    }
+
+    /// The physical network behind a bridge, by the agents' `bridge_mappings`; else the bridge
+    /// gives its name: hosts name the same bridge for the same network.
+    fn physical_network(&self, host: &str, bridge: &str) -> String {
+        let agents = self.cloud.agents.values().filter(|a| a.host == host);
+        let mut mappings =
+            agents.filter_map(|a| a.configurations.get("bridge_mappings")?.as_object());
+        mappings
+            .find_map(|m| m.iter().find(|(_, b)| b.as_str() == Some(bridge)))
+            .map_or(bridge, |(physical, _)| physical.as_str())
+            .to_owned()
+    }
+
+    pub fn netns(&self, host: &str, ns: &NsName) -> Option<&Netns> {
+        self.hosts.get(host)?.netns.get(ns)
+    }
+
+    pub fn link(&self, host: &str, ns: &NsName, dev: &str) -> Option<&Link> {
+        self.netns(host, ns)?.links.get(dev)
+    }
+
+    pub fn bridge(&self, host: &str, bridge: &str) -> Option<&Bridge> {
+        self.hosts.get(host)?.bridges.get(bridge)
+    }
+
+    /// The bridge of Open vSwitch that a device is a port of.
+    pub fn switch_of(&self, host: &str, dev: &str) -> Option<&str> {
+        let key = (host.to_owned(), dev.to_owned());
+        self.switch_ports.get(&key).map(String::as_str)
+    }
+
+    /// The namespace in which a device of this name is, the host's own first.
+    pub fn namespace_of(&self, host: &str, dev: &str) -> Option<&NsName> {
+        let state = self.hosts.get(host)?;
+        let mut with = state
+            .netns
+            .iter()
+            .filter(|(_, ns)| ns.links.contains_key(dev));
+        let first = with.next()?;
+        Some(with.find(|(name, _)| name.is_root()).unwrap_or(first).0)
+    }
+
+    pub fn guest_at(&self, host: &str, dev: &str) -> Option<&Port> {
+        let id = self.guests.get(&(host.to_owned(), dev.to_owned()))?;
+        self.cloud.ports.get(id)
+    }
+
+    /// Where a guest's port is plugged in.
+    pub fn plug(&self, port: &Port) -> Plug {
+        let host = port.host.clone();
+        let Some(state) = self.hosts.get(&host) else {
+            return Plug::UnknownHost { host };
+        };
+        let tap = names::tap(&port.id);
+        if state.root().is_some_and(|r| r.links.contains_key(&tap)) {
+            return Plug::Device { host, dev: tap };
+        }
+        let devices = state.root().is_some_and(|r| !r.links.is_empty());
+        let names = [names::qvo(&port.id), tap.clone()];
+        let on_switch = names.into_iter().find_map(|name| {
+            let bridge = self.switch_of(&host, &name)?.to_owned();
+            Some((bridge, name))
+        });
+        match on_switch {
+            Some((bridge, port)) if !devices => Plug::Switch { host, bridge, port },
+            _ => Plug::Missing { host, tap },
+        }
+    }
+
+    /// The other end of a veth.
+    pub fn peer(&self, host: &str, ns: &NsName, dev: &str) -> Option<(NsName, String)> {
+        let link = self.link(host, ns, dev)?;
+        let here = self.netns(host, ns)?;
+        if link.kind == LinkKind::Veth || link.peer.is_some() || link.peer_index.0.is_some() {
+            if let Some(peer) = &link.peer
+                && here.links.contains_key(peer)
+            {
+                return Some((ns.clone(), peer.clone()));
+            }
+            return self.peer_elsewhere(host, link);
+        }
+        None
+    }
+
+    fn peer_elsewhere(&self, host: &str, link: &Link) -> Option<(NsName, String)> {
+        let state = self.hosts.get(host)?;
+        let other = link.peer_netns.0.as_deref()?;
+        let name = NsName::new(other.split_whitespace().last()?);
+        let index = link.peer_index.0?;
+        let links = &state.netns.get(&name)?.links;
+        let found = links.iter().find(|(_, l)| l.index.0 == index)?;
+        Some((name, found.0.clone()))
+    }
+
+    /// Where a frame comes out that is sent on a device.
+    pub fn beyond(&self, host: &str, ns: &NsName, dev: &str) -> Beyond {
+        if ns.is_root()
+            && let Some(port) = self.guest_at(host, dev)
+        {
+            return Beyond::Guest(port.id.clone());
+        }
+        if let Some((ns, dev)) = self.peer(host, ns, dev) {
+            return Beyond::Device { ns, dev };
+        }
+        if let Some(bridge) = self.switch_of(host, dev) {
+            let interface = self.bridge(host, bridge).and_then(|b| b.interface(dev));
+            if interface.is_some_and(|i| i.kind == "internal") || bridge == dev {
+                return Beyond::Switch {
+                    bridge: bridge.to_owned(),
+                };
+            }
+        }
+        match self.segment_of(host, dev) {
+            Some(segment) => Beyond::Segment(segment.to_owned()),
+            None => Beyond::Unknown,
+        }
+    }
+
+    /// The physical network that a card is on.
+    pub fn segment_of(&self, host: &str, dev: &str) -> Option<&str> {
+        let has = |c: &Card| c.host == host && c.dev == dev;
+        let mut segments = self.segments.iter();
+        segments
+            .find(|(_, cards)| cards.iter().any(has))
+            .map(|(name, _)| name.as_str())
+    }
+
+    /// The host that has an address on a device of its own, by that or by its tunnels' word.
+    pub fn host_with(&self, ip: IpAddr) -> Option<&str> {
+        let owns = |state: &Arc<HostState>| {
+            let root = state.root();
+            root.is_some_and(|r| r.addrs.keys().any(|a| a.net.addr() == ip))
+        };
+        let claims = |state: &Arc<HostState>| {
+            let mut interfaces = state.bridges.values().flat_map(Bridge::interfaces);
+            interfaces.any(|(_, i)| is_tunnel(i) && option_ip(i, "local_ip") == Some(ip))
+        };
+        let hosts = || self.hosts.iter();
+        let owner = hosts().find(|(_, s)| owns(s));
+        // Without addresses in the snapshot, what the tunnels say has to do.
+        let by_word =
+            || hosts().find(|(_, s)| s.root().is_none_or(|r| r.addrs.is_empty()) && claims(s));
+        owner.or_else(by_word).map(|(name, _)| name.as_str())
+    }
+
+    /// A port of a bridge with the interface of that name.
+    pub fn switch_port(&self, host: &str, bridge: &str, name: &str) -> Option<&SwitchPort> {
+        let ports = &self.bridge(host, bridge)?.ports;
+        let named = ports.get(name).filter(|p| p.interfaces.contains_key(name));
+        named.or_else(|| ports.values().find(|p| p.interfaces.contains_key(name)))
+    }
+}
+
+/// Is this interface the end of a tunnel?
+pub fn is_tunnel(interface: &Interface) -> bool {
+    matches!(
+        interface.kind.as_str(),
+        "vxlan" | "gre" | "geneve" | "ip6gre" | "stt" | "lisp" | "erspan"
+    )
+}
+
+/// An option of an interface that is an address.
+pub fn option_ip(interface: &Interface, name: &str) -> Option<IpAddr> {
+    interface.options.get(name)?.parse().ok()
+}
