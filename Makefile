@@ -1,9 +1,10 @@
 # make demo       a whole small cloud on this machine, left running; make demo-down ends it
 # make test       every check there is: format, lints, unit tests, end-to-end tests in labs
 # make test-long  the end-to-end tests that take long
+# make test-kernel  end-to-end tests under Debian's stock kernel, in a virtual machine
 #
 # What is missing on a fresh Debian 12 is installed first: packages, a Rust toolchain, cargo-nextest.
-.PHONY: demo demo-down test test-long build check e2e
+.PHONY: demo demo-down test test-long test-kernel build
 
 NUCLEON := target/release/nucleon
 # Labs need root; building does not.
@@ -24,9 +25,14 @@ build:
 test:
 	$(AS_ROOT) tools/install build lab test
 	tools/install rust nextest
-	tools/lanes check e2e
+	tools/lanes check rig e2e
 
 test-long:
 	$(AS_ROOT) tools/install build lab test
 	tools/install rust nextest
 	tools/lanes long
+
+test-kernel:
+	$(AS_ROOT) tools/install build lab test kernel
+	tools/install rust
+	$(AS_ROOT) tools/kernel-lane

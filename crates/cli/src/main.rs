@@ -10,6 +10,7 @@ mod server;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 /// What a subcommand gives back: how the process ends, or why it could not do its duty.
@@ -70,5 +71,6 @@ pub(crate) fn start_logging() {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
 }

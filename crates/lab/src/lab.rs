@@ -4,7 +4,7 @@ use crate::client::{Client, ClientError};
 use crate::command::{CommandError, Place};
 use crate::daemons::{self, Daemon, Setting};
 use crate::fabric::{self, FABRIC, Machines, OUTSIDE};
-use crate::guest::{DHCP_SCRIPT, Guest};
+use crate::guest::{DHCP_SCRIPT, Guest, INTEGRATION_BRIDGE};
 use crate::machine::{HostError, Machine};
 use crate::ovs;
 use crate::progress::Progress;
@@ -368,6 +368,30 @@ impl Lab {
         self.start(Daemon::Server, &host)?;
         for host in &self.record.topology.hosts {
             self.start(Daemon::Agent, &host.name)?;
+        }
+        self.await_bridges()
+    }
+
+    /// Guests are plugged into br-int, which is the agent's to make.
+    fn await_bridges(&self) -> Result<(), Error> {
+        for host in &self.record.topology.hosts {
+            let machine = self.machine(&host.name)?;
+            let hint = format!(
+                " on {}; see {}",
+                host.name,
+                Daemon::Agent.log(machine).display()
+            );
+            wait_for(
+                "a bridge made by the agent",
+                Duration::from_secs(30),
+                &hint,
+                || {
+                    Ok(machine
+                        .place
+                        .run(&["ovs-vsctl", "br-exists", INTEGRATION_BRIDGE])
+                        .is_ok())
+                },
+            )?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What breaks is healed, and forwarding does not notice that the agent was away.
 
-use crate::rig::{Rig, soon, within};
+use crate::rig::{Rig, soon, tail, within};
 use lab::Daemon;
 use std::time::Duration;
 
@@ -124,8 +124,4 @@ fn chains_and_sets_that_were_emptied_come_back() {
         sets() == sets_before
     });
     rig.guest("a").must_ping(rig.guest("b").ip());
-}
-
-fn tail(text: &str) -> String {
-    text.lines().rev().take(4).collect::<Vec<_>>().join(" | ")
 }

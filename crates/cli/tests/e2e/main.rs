@@ -5,6 +5,7 @@ mod faults;
 mod frames;
 mod groups;
 mod lab_itself;
+mod long;
 mod reach;
 mod rig;
 mod spoofing;

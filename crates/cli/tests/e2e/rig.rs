@@ -427,3 +427,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     }
     line
 }
+
+/// The last lines, where a command says what came of it.
+pub(crate) fn tail(text: &str) -> String {
+    text.lines().rev().take(4).collect::<Vec<_>>().join(" | ")
+}
