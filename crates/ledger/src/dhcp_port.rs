@@ -13,6 +13,7 @@ use crate::{
     Answer, Refusal, binding,
     fixed_ips::{self, Asker, Wanted},
     port::{self, Blueprint},
+    schedule,
     txn::Txn,
 };
 
@@ -150,6 +151,7 @@ pub(crate) fn follow(txn: &mut Txn<'_>, network: NetworkId) {
             let _ = readdress(txn, &port);
         }
     }
+    schedule::network(txn, network);
 }
 
 fn all_of(txn: &Txn<'_>, network: NetworkId) -> Vec<Arc<Port>> {

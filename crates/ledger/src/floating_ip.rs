@@ -227,7 +227,7 @@ fn only_one(
             && other.fixed_ip_address == Some(address)
             && other.floating_network_id == network
     };
-    match others.any(|other| twin(other)) {
+    match others.any(twin) {
         true => Err(Refusal::port_already_associated(
             format_args!("{} ({})", floating_ip.floating_ip_address, floating_ip.id),
             port.id,

@@ -6,8 +6,8 @@ use intent::{
 };
 
 use crate::{
-    Draft, Refusal, draft::Reading, port, rules::Rules, security_group, segment, share, subnet,
-    txn::Txn, zone,
+    Draft, Refusal, draft::Reading, port, rules::Rules, schedule, security_group, segment, share,
+    subnet, txn::Txn, zone,
 };
 
 pub(crate) const RULES: Rules = Rules {
@@ -108,7 +108,9 @@ fn update(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Object, Refusal
     one_default(txn, &network)?;
     change_external(txn, &current, &network)?;
     change_shared(txn, &network, draft)?;
-    Ok(txn.save(network).into())
+    let network = txn.save(network);
+    schedule::network(txn, network.id);
+    Ok(network.into())
 }
 
 fn change_external(txn: &mut Txn<'_>, current: &Network, wanted: &Network) -> Result<(), Refusal> {

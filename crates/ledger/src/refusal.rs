@@ -152,7 +152,7 @@ faults! {
     404 "InvalidDHCPAgent" invalid_dhcp_agent(id) "Agent {id} is not a valid DHCP Agent or has been disabled.";
     409 "NetworkHostedByDHCPAgent" network_already_hosted(network, agent) "The network {network} has been already hosted by the DHCP Agent {agent}.";
     409 "NetworkNotHostedByDhcpAgent" network_not_hosted(network, agent) "The network {network} is not hosted by the DHCP agent {agent}.";
-    404 "InvalidL3Agent" invalid_l3_agent(id) "Agent {id} is not a L3 Agent or has been disabled.";
+    404 "InvalidL3Agent" invalid_l3_agent(id) "Agent {id} is not a L3 Agent or has been disabled";
     409 "RouterHostedByL3Agent" router_already_hosted(router, agent) "The router {router} has been already hosted by the L3 Agent {agent}.";
     409 "RouterNotHostedByL3Agent" router_not_hosted(router, agent) "The router {router} is not hosted by L3 agent {agent}.";
     409 "RouterL3AgentMismatch" router_agent_mismatch(router, agent) "Cannot host distributed router {router} on legacy L3 agent {agent}.";

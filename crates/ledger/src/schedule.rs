@@ -52,10 +52,23 @@ fn least_loaded(txn: &Txn<'_>, network: &Network) -> Option<Arc<Agent>> {
         .into_iter()
         .filter(|agent| held.iter().all(|held| held.id != agent.id));
     free.min_by_key(|agent| {
-        let networks = txn.state().index.networks_of_dhcp_agent.of(&agent.id);
         let served = zones.contains(&&agent.availability_zone);
-        (served, networks.count(), agent.id)
+        (served, load(txn, agent), agent.id)
     })
+}
+
+/// How many networks an agent serves. One that is not ours says so itself.
+fn load(txn: &Txn<'_>, agent: &Agent) -> u64 {
+    let said = || agent.configurations.get("networks")?.as_u64();
+    match agent::takes_ports(agent) {
+        true => txn
+            .state()
+            .index
+            .networks_of_dhcp_agent
+            .of(&agent.id)
+            .count() as u64,
+        false => said().unwrap_or_default(),
+    }
 }
 
 fn bind(txn: &mut Txn<'_>, network_id: NetworkId, agent_id: AgentId) {

@@ -334,7 +334,12 @@ impl Parts for Port {
             }
             "binding:profile" => out.value(binding.map_or(&self.profile, |it| &it.profile)),
             "binding:vif_type" => {
-                out.text(binding.map_or(VifType::Unbound, |it| it.vif_type).as_str());
+                // On many hosts at once, a distributed router's interface is bound to none.
+                let unbound = match self.device_owner.as_str() {
+                    owner::ROUTER_INTERFACE_DVR => VifType::Distributed,
+                    _ => VifType::Unbound,
+                };
+                out.text(binding.map_or(unbound, |it| it.vif_type).as_str());
             }
             "binding:vif_details" => match binding {
                 Some(binding) => out.value(&binding.vif_details),
