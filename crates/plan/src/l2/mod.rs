@@ -13,8 +13,10 @@
 //! - `integration`: br-int's skeleton;
 //! - `spoof`: what a port's frames may claim to come from;
 //! - `provider`: the bridges of flat and VLAN networks;
-//! - `tunnel`: br-tun; `population`: what other hosts' ports are known by, there.
+//! - `tunnel`: br-tun; `population`: what other hosts' ports are known by, there; `answer`: ARP
+//!   and neighbour discovery answered for them.
 
+mod answer;
 mod integration;
 pub mod networks;
 mod population;
@@ -66,6 +68,9 @@ pub mod tun {
     pub const UNICAST: u8 = 20;
     pub const ARP: u8 = 21;
     pub const FLOOD: u8 = 22;
+    /// Where an answer to a neighbour solicitation gets its last field, which can only be written
+    /// once the packet is an advertisement. Neutron has no such table.
+    pub const ND_ANSWER: u8 = 26;
 }
 
 /// br-int's and br-tun's ends of the patch between them.

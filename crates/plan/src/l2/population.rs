@@ -3,30 +3,26 @@
 //! - A tunnel goes to a host that has a port of a network of ours, and floods of a network go
 //!   only to hosts that have ports of it: tables 0 and 22.
 //! - A known MAC is sent into the one tunnel that leads to it: table 20.
-//! - An ARP request for a known address is answered here and goes nowhere: table 21.
+//! - Who asks for a known address is answered here: `answer`.
 //!
 //! Without layer 2 population there is a tunnel to every host and every flood goes into all;
 //! MACs are learned from what comes back. Distributed routers' interfaces are everywhere, so they
 //! are never announced.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
 
-use host::{
-    Mac, Why,
-    ovs::{Action, Field, Match, PortRef},
-};
+use host::{Mac, Why, ovs::Match};
 use intent::{HostName, NetworkId, NetworkType, owner, view::Neighbour};
 
 use super::{
-    At, Carrier, LocalNet, tun,
+    At, Carrier, LocalNet, answer, tun,
     tunnel::{into_tunnels, tunnel_port, tunnel_to},
 };
 use crate::Draft;
 
 pub(super) fn emit(draft: &mut Draft<'_>, nets: &[LocalNet<'_>]) {
     let bridge = draft.settings.tunnel_bridge.clone();
-    answering(draft, &bridge);
+    answer::base(draft, &bridge);
     let announced = announced(draft);
     if !draft.settings.l2_population {
         tunnels_to_all(draft);
@@ -65,24 +61,6 @@ fn announced<'a>(draft: &Draft<'a>) -> BTreeMap<NetworkId, Vec<&'a Neighbour>> {
         }
     }
     by_network
-}
-
-/// Requests go to the answering table only where somebody answers there.
-fn answering(draft: &mut Draft<'_>, bridge: &str) {
-    let on = draft.settings.l2_population && draft.settings.arp_responder;
-    if !on {
-        return;
-    }
-    let requests = Match::any().arp().eth_dst(Mac::BROADCAST);
-    let at = At::new(bridge, tun::PATCH_LV, 1);
-    draft.flow(at, requests, vec![Action::GotoTable(tun::ARP)], Why::base());
-    let at = At::new(bridge, tun::ARP, 0);
-    draft.flow(
-        at,
-        Match::any(),
-        vec![Action::GotoTable(tun::FLOOD)],
-        Why::base(),
-    );
 }
 
 fn tunnels_to_all(draft: &mut Draft<'_>) {
@@ -139,32 +117,5 @@ fn known(draft: &mut Draft<'_>, bridge: &str, net: &LocalNet<'_>, neighbour: &Ne
     let to_it = Match::any().vlan(net.vlan).eth_dst(mac);
     let out = into_tunnels(id, &[tunnel].into());
     draft.flow(at, to_it, out, why.clone());
-    if !draft.settings.arp_responder {
-        return;
-    }
-    for address in &neighbour.addresses {
-        if let IpAddr::V4(address) = address {
-            let at = At::new(bridge, tun::ARP, 1);
-            let asked = Match::any()
-                .arp()
-                .vlan(net.vlan)
-                .ip4(Field::ArpTpa, *address);
-            draft.flow(at, asked, arp_answer(mac, *address), why.clone());
-        }
-    }
-}
-
-/// Turn a request into its answer and send it back where it came from.
-fn arp_answer(mac: Mac, address: Ipv4Addr) -> Vec<Action> {
-    let mac = u128::from(mac.to_bits());
-    vec![
-        Action::set(Field::ArpOp, 2),
-        Action::copy(Field::ArpSha, Field::ArpTha),
-        Action::copy(Field::ArpSpa, Field::ArpTpa),
-        Action::set(Field::ArpSha, mac),
-        Action::set(Field::ArpSpa, u32::from(address).into()),
-        Action::copy(Field::EthSrc, Field::EthDst),
-        Action::set(Field::EthSrc, mac),
-        Action::Output(PortRef::InPort),
-    ]
+    answer::known(draft, bridge, net, neighbour);
 }
