@@ -112,7 +112,7 @@ pub struct Agents {
     pub certificate: Option<PathBuf>,
     /// The certificate's private key, PEM.
     pub key: Option<PathBuf>,
-    /// Who signs hosts' client certificates; their common name is the host's.
+    /// Who signs hosts' client certificates; their DNS name is the host's name.
     pub client_authority: Option<PathBuf>,
     /// A file of tokens, one `HOST TOKEN` a line; `* TOKEN` is good for any host.
     pub tokens: Option<PathBuf>,

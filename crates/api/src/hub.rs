@@ -1,29 +1,20 @@
-//! Where requests meet the ledger: the state that answers are read from, and the way to change it.
+//! Where requests meet what they are about: the durable state that answers are read from, and the
+//! way to change it.
 
 use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
-use intent::{State, Timestamp};
-use ledger::{Actor, Command, Config, Liveness, Refusal};
+use intent::{Agent, AgentId, State, Timestamp, attrs::Soft};
+use ledger::{Actor, Command, Config, Liveness};
 
 use crate::{
-    rules::{Asked, Done, Rules},
+    fault::Fault,
+    identity::people::{self, People},
+    rules::{Asked, Done, Rules, Wish},
     writer::{Handle, WriteError},
 };
 
-#[derive(Debug, thiserror::Error)]
-pub enum SubmitError {
-    #[error("refused")]
-    Refused(#[source] Refusal),
-    #[error("the store can't take writes now")]
-    Unavailable,
-    #[error("another server takes writes")]
-    NotWriter,
-    #[error("it is not known whether it was done")]
-    Unknown,
-}
-
 /// The server's state and what changes it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Hub {
     pub handle: Handle<Rules>,
 }
@@ -31,21 +22,36 @@ pub struct Hub {
 impl Hub {
     /// The newest state that is durable.
     pub fn state(&self) -> Arc<State> {
-        self.handle.published().state.clone()
+        self.handle.published().state.intent.clone()
+    }
+
+    /// The embedded identity's records, as durable.
+    pub fn people(&self) -> Arc<People> {
+        self.handle.published().state.people.clone()
     }
 
     pub fn config(&self) -> &Config {
         &self.handle.rules().config
     }
 
-    pub fn liveness(&self) -> RwLockReadGuard<'_, Liveness> {
+    fn liveness(&self) -> RwLockReadGuard<'_, Liveness> {
         let liveness = self.handle.rules().liveness.read();
         liveness.unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn liveness_mut(&self) -> RwLockWriteGuard<'_, Liveness> {
+    fn liveness_mut(&self) -> RwLockWriteGuard<'_, Liveness> {
         let liveness = self.handle.rules().liveness.write();
         liveness.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that an agent was heard of.
+    pub fn hear(&self, agent: AgentId) {
+        self.liveness_mut().heard.insert(agent, now());
+    }
+
+    /// Until then nobody is declared dead.
+    pub fn grace(&self, until: Timestamp) {
+        self.liveness_mut().grace_until = until;
     }
 
     /// Whether what is read here is what was written.
@@ -53,20 +59,40 @@ impl Hub {
         self.handle.is_fresh()
     }
 
-    pub async fn submit(&self, actor: Actor, command: Command) -> Result<Done, SubmitError> {
+    pub async fn submit(&self, actor: Actor, command: Command) -> Result<Done, Fault> {
         let asked = Asked {
             actor,
             command,
             now: now(),
             seed: rand::random(),
         };
-        let done = self.handle.submit(asked).await;
-        done.map_err(|error| match error {
-            WriteError::Refused(refusal) => SubmitError::Refused(refusal),
-            WriteError::Unavailable => SubmitError::Unavailable,
-            WriteError::NotWriter => SubmitError::NotWriter,
-            WriteError::Unknown => SubmitError::Unknown,
-        })
+        let done = self.handle.submit(Wish::Ledger(Box::new(asked))).await;
+        done.map_err(fault)
+    }
+
+    pub async fn submit_people(&self, command: people::Command) -> Result<(), Fault> {
+        let done = self.handle.submit(Wish::People(command)).await;
+        done.map(|_| ()).map_err(fault)
+    }
+}
+
+fn fault(error: WriteError<Fault>) -> Fault {
+    match error {
+        WriteError::Refused(fault) => fault,
+        WriteError::NotWriter | WriteError::Unavailable => Fault::unavailable(),
+        WriteError::Unknown => Fault::unknown_outcome(),
+    }
+}
+
+impl Soft for Hub {
+    fn heartbeat(&self, agent: &Agent) -> Timestamp {
+        let heard = self.liveness().heard.get(&agent.id).copied();
+        heard.unwrap_or(agent.started_at)
+    }
+
+    fn is_alive(&self, agent: &Agent) -> bool {
+        let down_time = self.config().agent_down_time;
+        self.liveness().is_alive(agent.id, now(), down_time)
     }
 }
 
@@ -76,27 +102,4 @@ pub fn now() -> Timestamp {
     Timestamp(since.map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }))
-}
-
-impl intent::attrs::Soft for Hub {
-    fn heartbeat(&self, agent: &intent::Agent) -> Timestamp {
-        let liveness = self.liveness();
-        let heard = liveness.heard.get(&agent.id).copied();
-        heard.unwrap_or(agent.started_at)
-    }
-
-    fn is_alive(&self, agent: &intent::Agent) -> bool {
-        let liveness = self.liveness();
-        liveness.is_alive(agent.id, now(), self.config().agent_down_time)
-    }
-}
-
-impl From<SubmitError> for crate::fault::Fault {
-    fn from(error: SubmitError) -> Self {
-        match error {
-            SubmitError::Refused(refusal) => refusal.into(),
-            SubmitError::NotWriter | SubmitError::Unavailable => Self::unavailable(),
-            SubmitError::Unknown => Self::unknown_outcome(),
-        }
-    }
 }

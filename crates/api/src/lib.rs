@@ -1,5 +1,7 @@
 //! Speaks: Neutron's v2.0 API over HTTP, identity and policy, and the agents' watch.
 
+pub mod agents;
+mod chores;
 pub mod config;
 pub mod fault;
 pub mod hub;
@@ -27,6 +29,9 @@ pub struct Api {
     pub policy: Policy,
     pub identity: Identity,
     pub metrics: server::Metrics,
+    pub agents: agents::Agents,
+    /// How long a watch may be silent.
+    pub heartbeat: std::time::Duration,
 }
 
 impl Api {

@@ -1,11 +1,16 @@
-//! The ledger as what the writer decides by, and resources as the store's documents.
+//! What the writer decides by (the ledger, and the embedded identity's records), and both as the
+//! store's documents.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use intent::{Change, Kind, Object, State, Timestamp};
-use ledger::{Actor, Answer, Command, Config, Context, Liveness, Refusal};
+use ledger::{Actor, Answer, Command, Config, Context, Liveness};
 
-use crate::writer::{BadDocument, Decide, Decided};
+use crate::{
+    fault::Fault,
+    identity::people::{self, People},
+    writer::{BadDocument, Decide, Decided},
+};
 
 /// What a document begins with: the version of its format. Attributes may be added under the same
 /// version; one that means something else needs the next, and a reader of this one.
@@ -17,6 +22,28 @@ pub struct Rules {
     pub config: Config,
     /// Who was heard of, by heartbeats that no log keeps.
     pub liveness: RwLock<Liveness>,
+}
+
+/// All that the store keeps, at one revision. A version costs two reference counts.
+#[derive(Debug, Clone, Default)]
+pub struct Whole {
+    /// Shared with those who answer out of it.
+    pub intent: Arc<State>,
+    pub people: Arc<People>,
+}
+
+/// What the writer is asked for.
+#[derive(Debug)]
+pub enum Wish {
+    Ledger(Box<Asked>),
+    People(people::Command),
+}
+
+/// What changed.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    Intent(Change),
+    People(people::Change),
 }
 
 /// A command, who gave it, and when.
@@ -56,15 +83,8 @@ impl Rules {
     }
 }
 
-impl Decide for Rules {
-    /// Shared with those who answer out of it.
-    type State = Arc<State>;
-    type Command = Asked;
-    type Answer = Done;
-    type Refusal = Refusal;
-    type Change = Change;
-
-    fn decide(&self, state: &Arc<State>, asked: Asked) -> Result<Decided<Self>, Refusal> {
+impl Rules {
+    fn decide_intent(&self, state: &Whole, asked: &Asked) -> Result<Decided<Self>, Fault> {
         let liveness = self.liveness.read().unwrap_or_else(PoisonError::into_inner);
         let context = Context {
             now: asked.now,
@@ -72,31 +92,77 @@ impl Decide for Rules {
             config: &self.config,
             liveness: &liveness,
         };
-        let decision = ledger::decide(state, &asked.actor, &asked.command, &context)?;
-        let state = Arc::new(decision.state);
+        let decision = ledger::decide(&state.intent, &asked.actor, &asked.command, &context)?;
+        let intent = Arc::new(decision.state);
         Ok(Decided {
             answer: Done {
                 answer: decision.answer,
-                state: state.clone(),
+                state: intent.clone(),
             },
-            changes: decision.changes,
-            state,
+            changes: decision.changes.into_iter().map(Step::Intent).collect(),
+            state: Whole {
+                intent,
+                people: state.people.clone(),
+            },
         })
     }
 
-    fn empty(&self) -> Arc<State> {
-        Arc::default()
+    fn decide_people(
+        &self,
+        state: &Whole,
+        command: people::Command,
+    ) -> Result<Decided<Self>, Fault> {
+        let changes = people::decide(&state.people, command)?;
+        let changes: Vec<Step> = changes.into_iter().map(Step::People).collect();
+        let mut state = state.clone();
+        for change in &changes {
+            self.apply(&mut state, change);
+        }
+        Ok(Decided {
+            answer: Done {
+                answer: Answer::Done,
+                state: state.intent.clone(),
+            },
+            changes,
+            state,
+        })
+    }
+}
+
+impl Decide for Rules {
+    type State = Whole;
+    type Command = Wish;
+    type Answer = Done;
+    type Refusal = Fault;
+    type Change = Step;
+
+    fn decide(&self, state: &Whole, wish: Wish) -> Result<Decided<Self>, Fault> {
+        match wish {
+            Wish::Ledger(asked) => self.decide_intent(state, &asked),
+            Wish::People(command) => self.decide_people(state, command),
+        }
     }
 
-    fn apply(&self, state: &mut Arc<State>, change: &Change) {
-        Arc::make_mut(state).apply(change.clone());
+    fn empty(&self) -> Whole {
+        Whole::default()
     }
 
-    fn set_revision(&self, state: &mut Arc<State>, revision: u64) {
-        Arc::make_mut(state).revision = revision;
+    fn apply(&self, state: &mut Whole, step: &Step) {
+        match step {
+            Step::Intent(change) => Arc::make_mut(&mut state.intent).apply(change.clone()),
+            Step::People(change) => Arc::make_mut(&mut state.people).apply(change),
+        }
     }
 
-    fn encode(&self, change: &Change) -> store::Change {
+    fn set_revision(&self, state: &mut Whole, revision: u64) {
+        Arc::make_mut(&mut state.intent).revision = revision;
+    }
+
+    fn encode(&self, step: &Step) -> store::Change {
+        let change = match step {
+            Step::Intent(change) => change,
+            Step::People(change) => return change.encode(),
+        };
         let (project, document) = match change {
             Change::Put(object) => {
                 let project = object.project().map(|project| project.as_str().to_owned());
@@ -112,8 +178,15 @@ impl Decide for Rules {
         }
     }
 
-    fn decode(&self, kind: &str, id: &str, document: Option<&str>) -> Result<Change, BadDocument> {
-        decode(kind, id, document).map_err(|source| BadDocument {
+    fn decode(&self, kind: &str, id: &str, document: Option<&str>) -> Result<Step, BadDocument> {
+        let step = match people::KINDS.iter().find(|known| **known == kind) {
+            Some(kind) => {
+                let change = people::Change::decode(kind, id, document);
+                change.map(Step::People).map_err(DocumentError::Content)
+            }
+            None => decode(kind, id, document).map(Step::Intent),
+        };
+        step.map_err(|source| BadDocument {
             kind: kind.to_owned(),
             id: id.to_owned(),
             source: Box::new(source),
@@ -168,6 +241,7 @@ mod tests {
             limits: [("port".to_owned(), 7)].into(),
         };
         let put = Change::put(quota);
+        let put = Step::Intent(put);
         let kept = rules().encode(&put);
         assert_eq!((kept.kind.as_ref(), kept.id.as_str()), ("quota", "demo"));
         assert_eq!(kept.project.as_deref(), Some("demo"));
@@ -178,6 +252,7 @@ mod tests {
             kind: Kind::AutoTopology,
             key: "demo".into(),
         };
+        let delete = Step::Intent(delete);
         let kept = rules().encode(&delete);
         let back = rules()
             .decode(&kept.kind, &kept.id, None)

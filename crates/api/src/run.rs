@@ -2,30 +2,32 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use store::{Store, StoreError};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     Api, Hub,
+    agents::{Agents, Listener, Tokens},
+    chores,
     config::{Config, IdentityKind},
     identity::Identity,
     policy::{Policy, PolicyError},
     replica::{Member, Replica},
     rules::Rules,
     server::{Limits, Metrics, Server, TlsError, acceptor},
-    writer::{Handle, StartError},
+    writer::StartError,
 };
-use store::{Store, StoreError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error("{} can't be read", path.display())]
-    PolicyFile {
+    File {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("the store {url} can't be opened")]
-    Store { url: String, source: StoreError },
-    #[error("the state can't be loaded")]
+    #[error("the store can't be opened")]
+    Store(#[source] StoreError),
+    #[error("the server can't begin")]
     Start(#[source] StartError),
     #[error("the policy can't be used")]
     Policy(#[source] PolicyError),
@@ -36,15 +38,31 @@ pub enum RunError {
     },
     #[error("identity {0:?} is not there yet")]
     Identity(IdentityKind),
+    #[error("agents on {0} need certificates: plainly only loopback is listened on")]
+    PlainAgents(std::net::SocketAddr),
     #[error("TLS can't be set up")]
     Tls(#[source] TlsError),
 }
 
 /// Serves until `stop` turns true.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
+    let store = Store::open(&config.store).await.map_err(RunError::Store)?;
+    let member = Member {
+        name: format!("{}-{}", std::process::id(), config.listen),
+        address: match config.address.as_str() {
+            "" => format!("http://{}", config.listen),
+            address => address.to_owned(),
+        },
+    };
+    let rules = Rules::new(config.ledger.clone());
+    let replica = Replica::start(rules, store, member)
+        .await
+        .map_err(RunError::Start)?;
+    let hub = Hub {
+        handle: replica.handle.clone(),
+    };
+    let api = Arc::new(open(&config, hub)?);
     let at = config.listen;
-    let replica = start(&config).await?;
-    let api = Arc::new(open(&config, replica.handle.clone())?);
     let listener = TcpListener::bind(at)
         .await
         .map_err(|source| RunError::Listen { at, source })?;
@@ -52,6 +70,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         Some(tls) => Some(acceptor(&tls.certificate, &tls.key, None).map_err(RunError::Tls)?),
         None => None,
     };
+    let listener_of_agents = agents(&config, api.clone()).await?;
+    tokio::spawn(listener_of_agents.run(stop.clone()));
+    tokio::spawn(chores::run(api.clone(), stop.clone()));
     let limits = Limits {
         body: config.limits.body,
         connections: config.limits.connections,
@@ -70,32 +91,45 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     Ok(())
 }
 
-/// Opens the store, and begins to follow it or to write.
-async fn start(config: &Config) -> Result<Replica<Rules>, RunError> {
-    let opened = Store::open(&config.store).await;
-    let store = opened.map_err(|source| RunError::Store {
-        url: config.store.clone(),
-        source,
-    })?;
-    let address = match config.address.as_str() {
-        "" => format!("http://{}", config.listen),
-        address => address.to_owned(),
+/// The agents' listener. Whoever can reach it plainly could claim to be any host.
+async fn agents(config: &Config, api: Arc<Api>) -> Result<Listener, RunError> {
+    let settings = &config.agents;
+    let at = settings.listen;
+    let tls = match (&settings.certificate, &settings.key) {
+        (Some(certificate), Some(key)) => {
+            let authority = settings.client_authority.as_deref();
+            Some(acceptor(certificate, key, authority).map_err(RunError::Tls)?)
+        }
+        _ if at.ip().is_loopback() => None,
+        _ => return Err(RunError::PlainAgents(at)),
     };
-    let member = Member {
-        name: address.clone(),
-        address,
+    let tokens = match &settings.tokens {
+        Some(path) => {
+            let tokens = Tokens::read(path);
+            Some(tokens.map_err(|source| RunError::File {
+                path: path.clone(),
+                source,
+            })?)
+        }
+        None => None,
     };
-    let rules = Rules::new(config.ledger.clone());
-    Replica::start(rules, store, member)
+    let listener = TcpListener::bind(at)
         .await
-        .map_err(RunError::Start)
+        .map_err(|source| RunError::Listen { at, source })?;
+    tracing::info!(%at, tls = tls.is_some(), "agents may connect");
+    Ok(Listener {
+        api,
+        listener,
+        tls,
+        tokens,
+    })
 }
 
-fn open(config: &Config, handle: Handle<Rules>) -> Result<Api, RunError> {
+fn open(config: &Config, hub: Hub) -> Result<Api, RunError> {
     let operator = match &config.policy_file {
         Some(path) => {
             let text = std::fs::read_to_string(path);
-            Some(text.map_err(|source| RunError::PolicyFile {
+            Some(text.map_err(|source| RunError::File {
                 path: path.clone(),
                 source,
             })?)
@@ -108,9 +142,11 @@ fn open(config: &Config, handle: Handle<Rules>) -> Result<Api, RunError> {
         kind => return Err(RunError::Identity(kind)),
     };
     Ok(Api {
-        hub: Hub { handle },
+        hub,
         policy,
         identity,
         metrics: Metrics::default(),
+        agents: Agents::default(),
+        heartbeat: Duration::from_secs(config.agents.heartbeat),
     })
 }

@@ -1,6 +1,7 @@
 //! Who calls: from a request's headers to a [`Caller`].
 
 mod none;
+pub mod people;
 
 use http::HeaderMap;
 use ledger::Actor;

@@ -34,7 +34,7 @@ pub(super) async fn list(scene: &mut Scene<'_>, table: &'static Table) -> Result
 async fn ensure_default_group(scene: &mut Scene<'_>) -> Result<(), Fault> {
     let project = ProjectId::from(scene.caller().project());
     let default = (project.clone(), "default".to_owned());
-    if project.is_empty() || scene.state.index.groups_of_name.any(&default) {
+    if project.is_empty() || scene.state().index.groups_of_name.any(&default) {
         return Ok(());
     }
     scene
@@ -122,7 +122,7 @@ fn select<'s, R: Scoped>(scene: &'s Scene<'_>, cx: &Cx<'_>, filters: &[Filter]) 
 
 /// All that may be asked for, found by an index where there is one.
 fn candidates<'s, R: Scoped>(scene: &'s Scene<'_>, filters: &[Filter]) -> Vec<&'s Arc<R>> {
-    let all = R::table(&scene.state);
+    let all = R::table(scene.state());
     let of_keys = |keys: Vec<String>| {
         let keys = keys.iter().filter_map(|key| key.parse::<R::Key>().ok());
         let found: std::collections::BTreeSet<R::Key> = keys.collect();
@@ -144,13 +144,13 @@ fn candidates<'s, R: Scoped>(scene: &'s Scene<'_>, filters: &[Filter]) -> Vec<&'
         false => None,
     };
     match owner {
-        Some(projects) if R::table(&scene.state).len() > 100 => of_keys(
+        Some(projects) if R::table(scene.state()).len() > 100 => of_keys(
             projects
                 .iter()
                 .flat_map(|project| {
                     let key = (R::KIND, ProjectId::from(project.as_str()));
                     scene
-                        .state
+                        .state()
                         .index
                         .by_project
                         .of(&key)
@@ -165,7 +165,7 @@ fn candidates<'s, R: Scoped>(scene: &'s Scene<'_>, filters: &[Filter]) -> Vec<&'
 
 /// Keys out of the state's indexes for the filters that clients use most.
 fn by_index(scene: &Scene<'_>, kind: Kind, filters: &[Filter]) -> Option<Vec<String>> {
-    let index = &scene.state.index;
+    let index = &scene.state().index;
     let wanted = |name: &str| filters.iter().find_map(|filter| filter.values_of(name));
     macro_rules! through {
         ($attr:literal, $relation:ident) => {
@@ -211,7 +211,7 @@ fn ports_by_subnet(scene: &Scene<'_>, filters: &[Filter]) -> Option<Vec<String>>
         .find_map(|filter| filter.pairs_of("fixed_ips", "subnet_id"))?;
     let ids = subnets.iter().filter_map(|id| id.parse::<SubnetId>().ok());
     let ports = ids.flat_map(|id| {
-        let ports = scene.state.index.ports_of_subnet.of(&id);
+        let ports = scene.state().index.ports_of_subnet.of(&id);
         ports.map(ToString::to_string).collect::<Vec<_>>()
     });
     Some(ports.collect())

@@ -27,7 +27,7 @@ pub(super) fn list(scene: &Scene<'_>, table: &'static Table) -> Result<Reply, Fa
             write_list(scene, &availability_zones(&cx))
         }
         name if name == FLOATING_IP_POOL.name => {
-            let subnets = scene.state.subnets.values().map(|subnet| &**subnet);
+            let subnets = scene.state().subnets.values().map(|subnet| &**subnet);
             let seen = |subnet: &&Subnet| scene.caller().sees_all || subnet.is_visible(&cx);
             write_list(scene, &floating_ip_pools(&cx, subnets.filter(seen)))
         }
@@ -71,7 +71,7 @@ fn list_availability(scene: &Scene<'_>, readable: bool) -> Result<Reply, Fault> 
         .all("ip_version")
         .filter_map(|version| version.parse().ok())
         .collect();
-    let networks = scene.state.networks.values().filter(|_| readable);
+    let networks = scene.state().networks.values().filter(|_| readable);
     let rows: Vec<Availability<'_>> = networks
         .map(|network| Availability::of(&cx, network, &versions))
         .filter(|row| versions.is_empty() || row.has_subnets())

@@ -47,7 +47,7 @@ fn reply<'a, R: Scoped>(
 pub(super) fn hosted(scene: &Scene<'_>, agent: &str, what: Served) -> Result<Reply, Fault> {
     require(scene, format!("get_{}", what.nouns().0))?;
     let agent = scene.find::<Agent>(agent)?;
-    let state = &scene.state;
+    let state = scene.state();
     Ok(match what {
         Served::Router => {
             let ids = state.index.routers_of_agent.of(&agent.id);
@@ -65,7 +65,7 @@ pub(super) fn hosted(scene: &Scene<'_>, agent: &str, what: Served) -> Result<Rep
 /// `GET routers/ID/l3-agents`
 pub(super) fn hosting(scene: &Scene<'_>, what: Served, id: &str) -> Result<Reply, Fault> {
     require(scene, format!("get_{}", what.nouns().2))?;
-    let index = &scene.state.index;
+    let index = &scene.state().index;
     // A network that is not there is served by nobody; a router that is not there is missed.
     let ids: Vec<_> = match what {
         Served::Router => {
@@ -81,7 +81,7 @@ pub(super) fn hosting(scene: &Scene<'_>, what: Served, id: &str) -> Result<Reply
             Err(_) => Vec::new(),
         },
     };
-    let agents = ids.iter().filter_map(|id| scene.state.agents.get(id));
+    let agents = ids.iter().filter_map(|id| scene.state().agents.get(id));
     Ok(reply(scene, "agents", agents.map(|it| &**it)))
 }
 

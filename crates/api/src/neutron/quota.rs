@@ -26,7 +26,7 @@ fn require(scene: &Scene<'_>, rule: &str, project: &str) -> Result<(), Fault> {
 }
 
 fn limits(scene: &Scene<'_>, project: &str) -> Map<String, Value> {
-    let set = scene.state.quotas.get(&ProjectId::from(project));
+    let set = scene.state().quotas.get(&ProjectId::from(project));
     let defaults = &scene.api.hub.config().default_quotas;
     let limit = |(name, default): (&String, &i64)| {
         let limit = set
@@ -40,7 +40,7 @@ fn limits(scene: &Scene<'_>, project: &str) -> Map<String, Value> {
 /// `GET quotas`: of every project for which some are set.
 pub(super) fn list(scene: &Scene<'_>) -> Result<Reply, Fault> {
     require(scene, "get_quota", "")?;
-    let quotas = scene.state.quotas.keys().map(|project| {
+    let quotas = scene.state().quotas.keys().map(|project| {
         let mut quota = limits(scene, project);
         quota.insert("project_id".to_owned(), json!(project));
         quota.insert("tenant_id".to_owned(), json!(project));
@@ -89,7 +89,7 @@ pub(super) fn details(scene: &Scene<'_>, project: &str) -> Result<Reply, Fault> 
 
 fn used(scene: &Scene<'_>, project: &str, name: &str) -> u64 {
     let kind = Kind::ALL.iter().find(|kind| kind.as_str() == name);
-    kind.map_or(0, |kind| scene.state.index.count(&project.into(), *kind))
+    kind.map_or(0, |kind| scene.state().index.count(&project.into(), *kind))
 }
 
 pub(super) async fn set(scene: &mut Scene<'_>, project: &str) -> Result<Reply, Fault> {

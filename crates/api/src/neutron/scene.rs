@@ -24,7 +24,7 @@ use crate::{
 pub(super) struct Scene<'a> {
     pub(super) api: &'a Api,
     pub(super) asked: &'a Asked,
-    pub(super) state: Arc<State>,
+    now: Arc<State>,
 }
 
 /// Which attributes an answer shows, settled for as many resources as possible at once.
@@ -38,8 +38,12 @@ impl<'a> Scene<'a> {
         Self {
             api,
             asked,
-            state: api.hub.state(),
+            now: api.hub.state(),
         }
+    }
+
+    pub(super) fn state(&self) -> &State {
+        &self.now
     }
 
     pub(super) fn caller(&self) -> &'a Caller {
@@ -48,7 +52,7 @@ impl<'a> Scene<'a> {
 
     pub(super) fn cx(&self, verb: Verb) -> Cx<'_> {
         Cx {
-            state: &self.state,
+            state: self.state(),
             project: self.asked.caller.project(),
             verb,
             filtering: false,
@@ -60,7 +64,7 @@ impl<'a> Scene<'a> {
     /// Hands a command to the writer; the scene goes on in the state where it is done.
     pub(super) async fn submit(&mut self, command: Command) -> Result<Outcome, Fault> {
         let done = self.api.hub.submit(self.caller().actor(), command).await?;
-        self.state = done.state;
+        self.now = done.state;
         Ok(done.answer)
     }
 
@@ -160,7 +164,7 @@ impl<'a> Scene<'a> {
 
     /// The resource, if it exists for the caller.
     pub(super) fn find<R: Scoped>(&self, id: &str) -> Result<Arc<R>, Fault> {
-        let found = id.parse().ok().and_then(|key| self.state.get::<R>(&key));
+        let found = id.parse().ok().and_then(|key| self.state().get::<R>(&key));
         let cx = self.cx(Verb::Read);
         found
             .filter(|object| self.caller().sees_all || object.is_visible(&cx))
