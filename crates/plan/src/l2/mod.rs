@@ -13,10 +13,12 @@
 //! - `integration`: br-int's skeleton;
 //! - `spoof`: what a port's frames may claim to come from;
 //! - `provider`: the bridges of flat and VLAN networks;
+//! - `distributed`: what keeps distributed routers' MACs at home;
 //! - `tunnel`: br-tun; `population`: what other hosts' ports are known by, there; `answer`: ARP
 //!   and neighbour discovery answered for them.
 
 mod answer;
+mod distributed;
 mod integration;
 pub mod networks;
 mod population;
@@ -43,6 +45,12 @@ pub const DEAD_VLAN: u16 = 4095;
 /// br-int's tables.
 pub mod int {
     pub const LOCAL: u8 = 0;
+    /// Routed elsewhere, for a guest here: through tunnels, through a physical network.
+    pub const DVR_TO_SRC_MAC: u8 = 1;
+    pub const DVR_TO_SRC_MAC_PHYSICAL: u8 = 2;
+    /// For the host's own DVR MAC, in the same two ways.
+    pub const DVR_TO_LOCAL: u8 = 3;
+    pub const DVR_TO_LOCAL_PHYSICAL: u8 = 4;
     pub const CANARY: u8 = 23;
     pub const ARP_SPOOF: u8 = 24;
     pub const MAC_SPOOF: u8 = 25;
@@ -96,6 +104,7 @@ pub fn emit(draft: &mut Draft<'_>) {
         tunnel::emit(draft, &nets);
         population::emit(draft, &nets);
     }
+    distributed::emit(draft, &nets);
 }
 
 /// Where a flow stands.

@@ -5,7 +5,7 @@
 //! sides of the patch, so that nothing leaks between the outside and br-int.
 //!
 //! On hosts of distributed routers the same translation stands behind tables that keep such
-//! routers' MACs inside: that is the `dvr` stage's.
+//! routers' MACs inside: see `distributed`.
 
 use host::{
     Why, names,
