@@ -20,24 +20,24 @@ pub struct Program {
 pub enum ExecError {
     #[error("{program} could not be started")]
     Start {
-        program: Program,
+        program: Box<Program>,
         #[source]
         source: std::io::Error,
     },
     #[error("{program} could not be fed or read")]
     Pipe {
-        program: Program,
+        program: Box<Program>,
         #[source]
         source: std::io::Error,
     },
     #[error("{program} failed ({status}): {stderr}")]
     Failed {
-        program: Program,
+        program: Box<Program>,
         status: std::process::ExitStatus,
         stderr: String,
     },
     #[error("{program} was given up: its thread ended")]
-    Lost { program: Program },
+    Lost { program: Box<Program> },
 }
 
 impl Program {
@@ -64,7 +64,7 @@ impl Program {
     /// Run to the end; what it printed.
     pub async fn run(self) -> Result<String, ExecError> {
         let (done, result) = tokio::sync::oneshot::channel();
-        let program = self.clone();
+        let program = Box::new(self.clone());
         std::thread::spawn(move || {
             // The receiver may have gone: then nobody wants to know any more.
             let _ = done.send(self.run_here());
@@ -79,11 +79,11 @@ impl Program {
             .split_first()
             .map_or(("", &[][..]), |(n, a)| (n, a));
         let start = |source| ExecError::Start {
-            program: self.clone(),
+            program: Box::new(self.clone()),
             source,
         };
         let pipe = |source| ExecError::Pipe {
-            program: self.clone(),
+            program: Box::new(self.clone()),
             source,
         };
         if let Some(netns) = &self.netns {
@@ -110,7 +110,7 @@ impl Program {
             return Err(ExecError::Failed {
                 stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
                 status: output.status,
-                program: self,
+                program: Box::new(self),
             });
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())

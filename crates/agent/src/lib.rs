@@ -1,12 +1,26 @@
 //! Makes one host hold what the plan says: observe, compile, diff, apply, read back, report.
 //! The only crate that touches a machine; it decides nothing.
 pub mod config;
+pub mod drift;
 pub mod exec;
+pub mod filters;
+pub mod machine;
 pub mod metadata;
+pub mod metrics;
 pub mod netns;
+pub mod numbers;
 pub mod openflow;
+pub mod ours;
+mod ours_netns;
 pub mod ovsdb;
+pub mod ports;
+pub mod report;
+pub mod run;
 pub mod server;
+pub mod services;
+pub mod switches;
+mod sysctl;
+mod watchers;
 
 /// An error and what caused it, on one line: errors are rendered once, where they are logged or
 /// reported.

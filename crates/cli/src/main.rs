@@ -3,6 +3,8 @@
 //! `main` stays free of threads until a subcommand starts its own runtime: `lab-init` makes
 //! namespaces, which the kernel allows to processes with a single thread only.
 
+mod agent;
+mod doctor;
 mod lab;
 mod lab_tools;
 mod plug;
@@ -28,6 +30,10 @@ struct Cli {
 enum Command {
     /// Serve OpenStack's networking API
     Server(Box<server::Args>),
+    /// Make this host hold what the server says it should hold
+    Agent(agent::Args),
+    /// Say what on this host is not as intent wants it, and why
+    Doctor(doctor::Args),
     /// A whole small cloud on this machine: hosts, networks and guests made of namespaces
     Lab(lab::Args),
     /// Plug a port into this host's integration bridge, as Nova's os-vif does
@@ -41,6 +47,8 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Server(args) => server::run(*args),
+        Command::Agent(args) => agent::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Lab(args) => lab::run(args),
         Command::Plug(args) => plug::plug(&args),
         Command::Unplug(args) => plug::unplug(&args),

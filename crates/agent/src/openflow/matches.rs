@@ -45,6 +45,14 @@ impl Ports {
         Ports { by_name, by_number }
     }
 
+    /// Does every port that was known keep its number?
+    pub fn extends(&self, known: &Ports) -> bool {
+        known
+            .by_name
+            .iter()
+            .all(|(name, number)| self.by_name.get(name) == Some(number))
+    }
+
     /// A port's number. One that the switch has not made yet has none.
     pub fn number(&self, port: &PortRef) -> Result<u32, CodecError> {
         match port {

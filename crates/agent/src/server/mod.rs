@@ -5,5 +5,6 @@ mod held;
 mod watch;
 
 pub use dial::{Dial, DialError};
+pub(crate) use held::write_whole;
 pub use held::{Held, HoldReason};
-pub use watch::{Report, Server, Told};
+pub use watch::{Agent, Report, Server, Told};

@@ -1,45 +1,48 @@
-//! A real Open vSwitch for one test: its own daemons, database and namespace, gone with the test.
+//! A real Open vSwitch for one test: its own daemons, database and namespaces, gone with the test.
+//! The test's own thread moves into new namespaces, and what it starts lives there too.
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use agent::exec::Program;
 use agent::ovsdb::Ovsdb;
-use host::NsName;
-
-static COUNT: AtomicU32 = AtomicU32::new(0);
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 /// The switch of one test.
 pub(crate) struct Rig {
     dir: tempfile::TempDir,
-    pub(crate) netns: NsName,
     database: Option<Child>,
     switch: Option<Child>,
 }
 
 impl Rig {
     pub(crate) fn start() -> Rig {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let netns = NsName::new(format!("agentrig-{}-{number}", std::process::id()));
-        agent::netns::add(&netns).expect("a namespace (this test needs root)");
+        let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS;
+        unshare(own).expect("namespaces of its own (this test needs root)");
+        let none = None::<&str>;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(none, "/", none, private, none).expect("mounts of its own");
+        std::fs::create_dir_all("/run/netns").expect("a folder");
+        mount(
+            Some("tmpfs"),
+            "/run/netns",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            none,
+        )
+        .expect("a tmpfs");
         let dir = tempfile::tempdir().expect("a folder");
         let mut rig = Rig {
             dir,
-            netns,
             database: None,
             switch: None,
         };
         rig.run(&["ip", "link", "set", "lo", "up"]);
         let file = rig.path("conf.db");
-        rig.run(&[
-            "ovsdb-tool",
-            "create",
-            text(&file),
-            "/usr/share/openvswitch/vswitch.ovsschema",
-        ]);
+        let schema = "/usr/share/openvswitch/vswitch.ovsschema";
+        rig.run(&["ovsdb-tool", "create", text(&file), schema]);
         rig.start_database();
         rig.start_switch();
         rig
@@ -80,7 +83,7 @@ impl Rig {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        agent::netns::within(&self.netns, move || command.spawn()).expect("a daemon starts")
+        command.spawn().expect("a daemon starts")
     }
 
     fn command(&self, program: &str) -> Command {
@@ -91,37 +94,46 @@ impl Rig {
         command
     }
 
-    /// Run a program in the switch's namespace; what it printed.
+    /// Run a program; what it printed.
     pub(crate) fn run(&self, argv: &[&str]) -> String {
+        self.try_run(argv)
+            .unwrap_or_else(|error| panic!("{argv:?}: {error}"))
+    }
+
+    /// Run a program; what it printed, or what it complained of.
+    pub(crate) fn try_run(&self, argv: &[&str]) -> Result<String, String> {
         let mut command = self.command(argv[0]);
         if argv[0] == "ovs-vsctl" {
             command.arg(format!("--db=unix:{}", text(&self.path("db.sock"))));
         }
         command.args(&argv[1..]);
-        let output =
-            agent::netns::within(&self.netns, move || command.output()).expect("a program runs");
-        assert!(
-            output.status.success(),
-            "{argv:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let output = command.output().expect("a program runs");
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 
     /// `ovs-ofctl` on a bridge of this switch.
     pub(crate) fn ofctl(&self, command: &str, bridge: &str, rest: &[&str]) -> String {
+        self.try_ofctl(command, bridge, rest)
+            .unwrap_or_else(|error| panic!("{command} {bridge}: {error}"))
+    }
+
+    pub(crate) fn try_ofctl(
+        &self,
+        command: &str,
+        bridge: &str,
+        rest: &[&str],
+    ) -> Result<String, String> {
         let socket = format!("unix:{}", text(&self.path(&format!("{bridge}.mgmt"))));
         let mut argv = vec!["ovs-ofctl", "-O", "OpenFlow14", command, &socket];
         argv.extend(rest);
-        self.run(&argv)
+        self.try_run(&argv)
     }
 
     pub(crate) fn ovsdb(&self, wake: impl Fn() + Send + 'static) -> Ovsdb {
         Ovsdb::start(self.path("db.sock"), wake)
-    }
-
-    pub(crate) fn program<const N: usize>(&self, argv: [&str; N]) -> Program {
-        Program::new(argv).within(&self.netns)
     }
 }
 
@@ -129,7 +141,6 @@ impl Drop for Rig {
     fn drop(&mut self) {
         end(&mut self.switch);
         end(&mut self.database);
-        let _ = agent::netns::remove(&self.netns);
     }
 }
 

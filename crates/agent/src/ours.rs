@@ -1,0 +1,393 @@
+//! What of a machine is ours. Others use the same bridges, tables and namespaces: before the
+//! observed is compared with the wanted it is cut to what belongs to us, and what can't be there
+//! yet is taken out of the wanted. Everything here is a function of values.
+use std::collections::{BTreeMap, BTreeSet};
+
+use host::iptables::{Chain, Iptables, Table, Target};
+use host::netns::{Family, Netns};
+use host::ovs::{Action, Bridge, Flow, Interface, Match, Port, PortRef};
+use host::{HostState, NsName, names};
+
+/// Who else is on this machine, and what we may make.
+#[derive(Clone, Debug, Default)]
+pub struct Bounds {
+    /// Cookies that others put on flows in our bridges.
+    pub foreign_cookies: BTreeSet<u64>,
+    /// The bridges that we make when they are missing; others have to be there.
+    pub own_bridges: BTreeSet<String>,
+    /// What starts the names of namespaces that we make and remove.
+    pub netns_prefixes: Vec<&'static str>,
+}
+
+/// Something wanted that can't be there yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub what: String,
+    pub why: host::Why,
+}
+
+/// What can be made now of what is wanted, and what waits for others to do their part: a guest's
+/// device to be plugged, a port to get its number, a provider bridge to be made.
+pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostState, Vec<Waiting>) {
+    let mut fitting = want.clone();
+    let mut waiting = Vec::new();
+    fitting.bridges.retain(|name, bridge| {
+        let there = observed.bridges.contains_key(name) || bounds.own_bridges.contains(name);
+        if !there {
+            waiting.push(Waiting {
+                what: format!("bridge {name}"),
+                why: bridge.why.clone(),
+            });
+        }
+        there
+    });
+    for (name, bridge) in &mut fitting.bridges {
+        fit_bridge(name, bridge, observed.bridges.get(name), &mut waiting);
+    }
+    if let Some(root) = fitting.netns.get_mut(&NsName::root()) {
+        // Guests' devices are made by those who plug them.
+        root.links.clear();
+    }
+    for netns in fitting.netns.values_mut() {
+        for table in netns.iptables.values_mut().flat_map(BTreeMap::values_mut) {
+            // A built-in chain without a rule of ours is not ours to make.
+            table
+                .chains
+                .retain(|_, chain| chain.policy.is_none() || !chain.rules.is_empty());
+        }
+        netns
+            .iptables
+            .values_mut()
+            .for_each(|tables| tables.retain(|_, table| !table.chains.is_empty()));
+        netns.listeners.clear();
+        netns.conntrack.clear();
+    }
+    (fitting, waiting)
+}
+
+fn fit_bridge(
+    name: &str,
+    bridge: &mut Bridge,
+    observed: Option<&Bridge>,
+    waiting: &mut Vec<Waiting>,
+) {
+    let there = |port: &str| observed.is_some_and(|bridge| bridge.ports.contains_key(port));
+    bridge.ports.retain(|port, content| {
+        let makeable = there(port) || !is_plugged_by_others(content);
+        if !makeable {
+            waiting.push(Waiting {
+                what: format!("port {port} of {name}"),
+                why: content.why.clone(),
+            });
+        }
+        makeable
+    });
+    let numbered: BTreeSet<&str> = observed
+        .into_iter()
+        .flat_map(Bridge::interfaces)
+        .filter(|(_, interface)| interface.ofport.0.is_some())
+        .map(|(name, _)| name)
+        .collect();
+    let mut missing: BTreeMap<String, host::Why> = BTreeMap::new();
+    bridge.flows.retain(|key, flow| {
+        let absent = ports_of(&key.matches, flow).find(|port| !numbered.contains(port));
+        if let Some(port) = absent {
+            missing
+                .entry(port.to_owned())
+                .or_default()
+                .merge(flow.why.clone());
+        }
+        absent.is_none()
+    });
+    for (port, why) in missing {
+        waiting.push(Waiting {
+            what: format!("flows of {port} on {name}"),
+            why,
+        });
+    }
+}
+
+/// Devices of the kernel are plugged by others (libvirt, os-vif): we only set how they are used.
+fn is_plugged_by_others(port: &Port) -> bool {
+    port.interfaces
+        .values()
+        .all(|interface| interface.kind.is_empty())
+}
+
+/// The ports that a flow names.
+fn ports_of<'a>(matches: &'a Match, flow: &'a Flow) -> impl Iterator<Item = &'a str> {
+    let mut found = Vec::new();
+    named(matches.in_port.as_ref(), &mut found);
+    flow.actions
+        .iter()
+        .for_each(|action| action_ports(action, &mut found));
+    found.into_iter()
+}
+
+fn named<'a>(port: Option<&'a PortRef>, found: &mut Vec<&'a str>) {
+    if let Some(PortRef::Name(name)) = port {
+        found.push(name);
+    }
+}
+
+fn action_ports<'a>(action: &'a Action, found: &mut Vec<&'a str>) {
+    match action {
+        Action::Output(port)
+        | Action::OutputTruncated { port, .. }
+        | Action::Enqueue { port, .. } => named(Some(port), found),
+        Action::Resubmit { port, .. } => named(port.as_ref(), found),
+        Action::Clone(actions) | Action::WriteActions(actions) => {
+            actions
+                .iter()
+                .for_each(|action| action_ports(action, found));
+        }
+        _ => {}
+    }
+}
+
+/// What of the observed is ours, seen beside what is wanted (as [`fit`] gave it).
+pub fn cut(observed: &HostState, want: &HostState, bounds: &Bounds) -> HostState {
+    let mut ours = HostState::new(observed.name.clone());
+    for (name, wanted) in &want.bridges {
+        if let Some(bridge) = observed.bridges.get(name) {
+            ours.bridges
+                .insert(name.clone(), cut_bridge(bridge, wanted, bounds));
+        }
+    }
+    for (name, netns) in &observed.netns {
+        let prefixed = bounds
+            .netns_prefixes
+            .iter()
+            .any(|prefix| name.as_str().starts_with(prefix));
+        match want.netns.get(name) {
+            Some(wanted) => drop(
+                ours.netns
+                    .insert(name.clone(), cut_netns(name, netns, wanted)),
+            ),
+            None if name.is_root() => {
+                let left = cut_netns(name, netns, &Netns::default());
+                ours.netns.insert(name.clone(), left);
+            }
+            None if prefixed => drop(ours.netns.insert(name.clone(), Netns::default())),
+            None => {}
+        }
+    }
+    ours.files.clone_from(&observed.files);
+    ours.processes.clone_from(&observed.processes);
+    ours
+}
+
+/// What nobody here has an opinion of is as wanted.
+fn unless_wanted<T: Clone + PartialEq + Default>(observed: &T, wanted: &T) -> T {
+    if *wanted == T::default() {
+        wanted.clone()
+    } else {
+        observed.clone()
+    }
+}
+
+/// Of a map that others write to as well, the keys that we want.
+fn keys_of(
+    observed: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let ours = observed.iter().filter(|(key, _)| wanted.contains_key(*key));
+    ours.map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
+}
+
+fn cut_bridge(bridge: &Bridge, want: &Bridge, bounds: &Bounds) -> Bridge {
+    // The kernel's datapath is what a bridge has that says nothing.
+    let datapath_type = match bridge.datapath_type.as_str() {
+        "" => "system".to_owned(),
+        kind => kind.to_owned(),
+    };
+    let learned = learned_cookies(want);
+    let flows = bridge.flows.iter().filter(|(key, flow)| {
+        let others =
+            learned.contains(&flow.cookie) || bounds.foreign_cookies.contains(&flow.cookie);
+        want.flows.contains_key(*key) || !others
+    });
+    let ports = bridge.ports.iter().filter_map(|(name, port)| {
+        let ours = match want.ports.get(name) {
+            Some(wanted) => cut_port(port, wanted),
+            None => ours_by_name(name, port)?,
+        };
+        Some((name.clone(), ours))
+    });
+    Bridge {
+        datapath_type: unless_wanted(&datapath_type, &want.datapath_type),
+        fail_mode: unless_wanted(&bridge.fail_mode, &want.fail_mode),
+        protocols: unless_wanted(&bridge.protocols, &want.protocols),
+        controllers: bridge.controllers.clone(),
+        other_config: keys_of(&bridge.other_config, &want.other_config),
+        external_ids: keys_of(&bridge.external_ids, &want.external_ids),
+        ports: ports.collect(),
+        flows: flows
+            .map(|(key, flow)| (key.clone(), flow.clone()))
+            .collect(),
+        groups: want.groups.clone(),
+        meters: want.meters.clone(),
+        ..Bridge::default()
+    }
+}
+
+/// The cookies of flows that the switch learns by itself.
+pub fn learned_cookies(want: &Bridge) -> BTreeSet<u64> {
+    let own: BTreeSet<u64> = want.flows.values().map(|flow| flow.cookie).collect();
+    let actions = want.flows.values().flat_map(|flow| &flow.actions);
+    let learned = actions.filter_map(|action| match action {
+        Action::Learn(learn) => Some(learn.cookie),
+        _ => None,
+    });
+    learned.filter(|cookie| !own.contains(cookie)).collect()
+}
+
+fn cut_port(port: &Port, want: &Port) -> Port {
+    let interfaces = if is_plugged_by_others(want) {
+        want.interfaces.clone()
+    } else {
+        let none = Interface::default();
+        let cut = |(name, interface): (&String, &Interface)| {
+            let wanted = want.interfaces.get(name).unwrap_or(&none);
+            (name.clone(), cut_interface(interface, wanted))
+        };
+        port.interfaces.iter().map(cut).collect()
+    };
+    Port {
+        tag: port.tag,
+        vlan_mode: unless_wanted(&port.vlan_mode, &want.vlan_mode),
+        trunks: unless_wanted(&port.trunks, &want.trunks),
+        other_config: keys_of(&port.other_config, &want.other_config),
+        external_ids: keys_of(&port.external_ids, &want.external_ids),
+        interfaces,
+        ..Port::default()
+    }
+}
+
+fn cut_interface(interface: &Interface, want: &Interface) -> Interface {
+    Interface {
+        kind: interface.kind.clone(),
+        options: interface.options.clone(),
+        other_config: keys_of(&interface.other_config, &want.other_config),
+        external_ids: keys_of(&interface.external_ids, &want.external_ids),
+        mac: unless_wanted(&interface.mac, &want.mac),
+        mtu_request: unless_wanted(&interface.mtu_request, &want.mtu_request),
+        ofport_request: unless_wanted(&interface.ofport_request, &want.ofport_request),
+        ..Interface::default()
+    }
+}
+
+/// A port that is not wanted and was once ours to make: it goes.
+fn ours_by_name(name: &str, port: &Port) -> Option<Port> {
+    let interface = port.interfaces.get(name)?;
+    let service = ["tap", "qr-", "qg-", "sg-", "fg-"];
+    let ours = match interface.kind.as_str() {
+        "patch" => {
+            name == "patch-tun"
+                || name == "patch-int"
+                || name.starts_with("int-")
+                || name.starts_with("phy-")
+        }
+        kind @ ("gre" | "vxlan" | "geneve") => {
+            let rest = name
+                .strip_prefix(kind)
+                .and_then(|rest| rest.strip_prefix('-'));
+            rest.is_some_and(|rest| rest.len() == 8 && rest.bytes().all(|c| c.is_ascii_hexdigit()))
+        }
+        "internal" => {
+            interface.external_ids.contains_key("iface-id")
+                && service.iter().any(|prefix| name.starts_with(prefix))
+        }
+        _ => false,
+    };
+    ours.then(|| port.clone())
+}
+
+fn cut_netns(name: &NsName, netns: &Netns, want: &Netns) -> Netns {
+    let prefixes: &[&str] = if name.is_root() {
+        &[names::L2_CHAINS]
+    } else {
+        &[names::L3_CHAINS, names::DHCP_CHAINS]
+    };
+    let mut ours = Netns::default();
+    for (family, tables) in &netns.iptables {
+        let none = Iptables::new();
+        let wanted = want.iptables.get(family).unwrap_or(&none);
+        let cut = cut_iptables(tables, wanted, prefixes);
+        if !cut.is_empty() || want.iptables.contains_key(family) {
+            ours.iptables.insert(*family, cut);
+        }
+    }
+    let sets = netns.ipsets.iter().filter(|(name, _)| is_our_set(name));
+    ours.ipsets = sets
+        .map(|(name, set)| (name.clone(), set.clone()))
+        .collect();
+    let keys = netns
+        .sysctls
+        .iter()
+        .filter(|(key, _)| want.sysctls.contains_key(*key));
+    ours.sysctls = keys
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    if !name.is_root() {
+        crate::ours_netns::cut(netns, want, &mut ours);
+    }
+    ours
+}
+
+fn is_our_set(name: &str) -> bool {
+    [Family::V4, Family::V6]
+        .iter()
+        .any(|family| name.starts_with(&names::ipset("", *family)))
+}
+
+/// Chains that every component of Neutron shares.
+const SHARED: [&str; 2] = ["neutron-filter-top", "neutron-postrouting-bottom"];
+
+fn cut_iptables(tables: &Iptables, want: &Iptables, prefixes: &[&str]) -> Iptables {
+    let mut ours = Iptables::new();
+    let none = Table::default();
+    for (name, table) in tables {
+        let wanted = want.get(name).unwrap_or(&none);
+        let is_ours = |chain: &str| {
+            let prefixed = prefixes.iter().any(|prefix| {
+                chain
+                    .strip_prefix(prefix)
+                    .is_some_and(|rest| rest.starts_with('-'))
+            });
+            prefixed || SHARED.contains(&chain) || wanted.chains.contains_key(chain)
+        };
+        let cut = |(name, chain): (&String, &Chain)| match &chain.policy {
+            None => is_ours(name).then(|| (name.clone(), chain.clone())),
+            Some(_) => {
+                let chain = our_rules(chain, wanted.chains.get(name), &is_ours);
+                (!chain.rules.is_empty() || wanted.chains.contains_key(name))
+                    .then(|| (name.clone(), chain))
+            }
+        };
+        let chains: BTreeMap<String, Chain> = table.chains.iter().filter_map(cut).collect();
+        if !chains.is_empty() || want.contains_key(name) {
+            ours.insert(name.clone(), Table { chains });
+        }
+    }
+    ours
+}
+
+/// Of a built-in chain, the rules that we want and those that lead to chains of ours.
+fn our_rules(chain: &Chain, want: Option<&Chain>, is_ours: &dyn Fn(&str) -> bool) -> Chain {
+    let wanted = want.map_or(&[][..], |chain| &chain.rules);
+    let rules = chain.rules.iter().filter(|rule| {
+        let leads_to_us =
+            matches!(&rule.target, Target::Jump(to) | Target::Goto(to) if is_ours(to));
+        leads_to_us || wanted.contains(rule)
+    });
+    let rules: Vec<_> = rules.cloned().collect();
+    // The policy is the operator's; without one the chain would look like one of ours.
+    let policy = want.map_or_else(|| chain.policy.clone(), |want| want.policy.clone());
+    Chain {
+        policy,
+        rules,
+        ..Chain::default()
+    }
+}

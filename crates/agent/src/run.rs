@@ -1,0 +1,519 @@
+//! The one loop: take what happened, observe, compile, diff, apply, read back, report. What
+//! happened only says what is in doubt; what to do follows from the difference alone.
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use host::HostState;
+use intent::view::View;
+use plan::{Numbers, Plan, Settings};
+use tokio::sync::mpsc;
+
+use crate::config::Config;
+use crate::drift::{Drift, drift};
+use crate::machine::{Applied, Machine, Problem};
+use crate::openflow::Heard;
+use crate::ours::{self, Bounds, Waiting};
+use crate::ports::Ports;
+use crate::server::{Dial, DialError, Held, HoldReason, Server, Told};
+
+/// Between two readings of everything, for what raises no event.
+const READ_ALL: Duration = Duration::from_secs(8);
+/// A pass that left something undone is tried again after this long.
+const RETRY: Duration = Duration::from_secs(1);
+/// How much of a host's items may go at once on connecting.
+const SHARE: f64 = 0.1;
+
+/// Something that the loop must look at.
+#[derive(Debug)]
+pub enum Event {
+    Database,
+    Flows { bridge: String, heard: Heard },
+    Filters,
+    Told(Told),
+    Stop,
+}
+
+/// What one pass came to.
+#[derive(Debug)]
+pub struct Pass {
+    pub applied: Applied,
+    pub left: Vec<Drift>,
+    pub waiting: Vec<Waiting>,
+    pub problems: Vec<Problem>,
+    pub plan: Plan,
+    pub seen: HostState,
+    pub took: Duration,
+}
+
+/// The agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the server's address or this host's proof of its name is wrong")]
+    Dial(#[from] DialError),
+    #[error("the switch's database did not answer within {0:?}")]
+    NoDatabase(Duration),
+    #[error("nothing is known of this host: the server did not answer, and nothing was kept")]
+    NoView,
+}
+
+pub struct Agent {
+    config: Config,
+    settings: Settings,
+    machine: Machine,
+    numbers: Option<Numbers>,
+    held: Option<Held>,
+    /// What the server is telling since it was reached, until it says that this is all.
+    incoming: Option<Held>,
+    holding: Option<(HoldReason, Held)>,
+    server: Option<Server>,
+    reports: bool,
+    events: mpsc::UnboundedReceiver<Event>,
+    ports: Ports,
+    learned: std::collections::BTreeSet<u64>,
+    connected: bool,
+    reported_at: Option<Instant>,
+    read_all_at: Instant,
+    /// Whether the view on disk is behind the one held, and since when.
+    unsaved: Option<Instant>,
+    passes: u64,
+}
+
+impl Agent {
+    /// The agent of this host.
+    pub fn start(config: Config) -> Result<Agent, StartError> {
+        Agent::new(config, true, true)
+    }
+
+    /// Somebody who only looks: nothing is reported. Intent is what the server says, or what the
+    /// host's agent kept.
+    pub fn look(config: Config, ask_server: bool) -> Result<Agent, StartError> {
+        Agent::new(config, ask_server, false)
+    }
+
+    fn new(config: Config, watch_server: bool, reports: bool) -> Result<Agent, StartError> {
+        let (send, events) = mpsc::unbounded_channel();
+        let (database, flows) = (send.clone(), send.clone());
+        let machine = Machine::new(
+            &config,
+            move || database.send(Event::Database).unwrap_or(()),
+            move |bridge, heard| {
+                let bridge = bridge.to_owned();
+                flows.send(Event::Flows { bridge, heard }).unwrap_or(());
+            },
+        );
+        crate::watchers::filters(send.clone());
+        let server = if watch_server {
+            Some(watch(&config, send)?)
+        } else {
+            None
+        };
+        let held = Held::load(&config.state_dir.join("view.json"));
+        Ok(Agent {
+            settings: config.settings(config.datapath_type.as_deref().unwrap_or("system")),
+            ports: Ports::new(&config.host),
+            config,
+            machine,
+            numbers: None,
+            held,
+            incoming: None,
+            holding: None,
+            server,
+            reports,
+            events,
+            learned: std::collections::BTreeSet::new(),
+            connected: false,
+            reported_at: None,
+            read_all_at: Instant::now(),
+            unsaved: None,
+            passes: 0,
+        })
+    }
+
+    /// Until told to stop.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
+        tokio::pin!(stop);
+        let mut due = tokio::time::Instant::now();
+        loop {
+            tokio::select! {
+                () = &mut stop => break,
+                event = self.events.recv() => match event {
+                    Some(Event::Stop) | None => break,
+                    Some(event) => self.take(event).await,
+                },
+                () = tokio::time::sleep_until(due) => {}
+            }
+            self.take_events().await;
+            if self.read_all_at.elapsed() >= READ_ALL {
+                self.read_all_at = Instant::now();
+                self.machine.doubt_everything();
+            }
+            let undone = self.pass_and_report().await;
+            due = tokio::time::Instant::now() + if undone { RETRY } else { READ_ALL };
+        }
+        self.save();
+        tracing::info!("stopped; the host stays as it is");
+    }
+
+    /// Everything that happened until now.
+    pub async fn take_events(&mut self) {
+        while let Ok(event) = self.events.try_recv() {
+            self.take(event).await;
+        }
+    }
+
+    /// One event: what is in doubt, what is known.
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Database | Event::Stop => {}
+            Event::Filters => self.machine.doubt_filters(),
+            Event::Flows { bridge, heard } => match heard {
+                // What the switch learns is its own.
+                Heard::Changed { cookie } if self.learned.contains(&cookie) => {}
+                _ => self.machine.doubt_flows(&bridge),
+            },
+            Event::Told(told) => self.told(told).await,
+        }
+    }
+
+    async fn told(&mut self, told: Told) {
+        match told {
+            Told::Connected => {
+                self.connected = true;
+                self.incoming = Some(Held::default());
+                // Who does not know of us has no view for us.
+                self.reported_at = None;
+                self.report(&[], &[]).await;
+            }
+            Told::Lost => {
+                self.connected = false;
+                self.incoming = None;
+            }
+            Told::Changed {
+                difference,
+                revision,
+            } => {
+                let target = match (&mut self.incoming, &mut self.holding) {
+                    (Some(incoming), _) => incoming,
+                    (None, Some((_, pending))) => pending,
+                    (None, None) => self.held.get_or_insert_default(),
+                };
+                target.view.follow(difference);
+                target.revision = target.revision.max(revision);
+                self.unsaved.get_or_insert_with(Instant::now);
+            }
+            Told::Synced { store, revision } => self.synced(store, revision),
+            Told::Asked {
+                id,
+                question,
+                parameters,
+            } => self.asked(&id, &question, &parameters).await,
+        }
+    }
+
+    fn synced(&mut self, store: String, revision: u64) {
+        let Some(mut told) = self.incoming.take() else {
+            if let Some(held) = &mut self.held {
+                held.revision = held.revision.max(revision);
+            }
+            return;
+        };
+        (told.store, told.revision) = (store, revision);
+        let reason = self.held.as_ref().and_then(|held| held.judge(&told, SHARE));
+        self.ports.forget();
+        match reason {
+            None => {
+                self.holding = None;
+                self.held = Some(told);
+                self.unsaved.get_or_insert_with(Instant::now);
+            }
+            Some(reason) => {
+                tracing::error!(%reason, "holding still until an operator confirms");
+                self.holding = Some((reason, told));
+            }
+        }
+    }
+
+    /// An operator believes the server: what was held back is acted upon.
+    fn confirm(&mut self) -> bool {
+        match self.holding.take() {
+            Some((_, told)) => {
+                self.held = Some(told);
+                self.unsaved.get_or_insert_with(Instant::now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn asked(&mut self, id: &str, question: &str, _parameters: &serde_json::Value) {
+        let answer = match question {
+            "drift" => {
+                self.machine.doubt_everything();
+                match self.pass(false).await {
+                    Some(pass) => {
+                        let lines: Vec<String> = pass.left.iter().map(Drift::to_string).collect();
+                        serde_json::json!({ "drift": lines })
+                    }
+                    None => serde_json::json!({ "error": "the host is not known yet" }),
+                }
+            }
+            "confirm" => serde_json::json!({ "confirmed": self.confirm() }),
+            other => {
+                serde_json::json!({ "error": format!("this agent does not know the question '{other}'") })
+            }
+        };
+        if let Some(server) = self.server.as_ref().filter(|_| self.reports)
+            && let Err(error) = server.answer(id, &answer).await
+        {
+            tracing::warn!(
+                error = crate::chain(&*error),
+                question,
+                "an answer did not arrive"
+            );
+        }
+    }
+
+    /// Observe, compile, diff, and unless it is only to be looked at, apply and read back. Nothing
+    /// when the machine or the intent is not known.
+    pub async fn pass(&mut self, apply: bool) -> Option<Pass> {
+        let started = Instant::now();
+        let view = self.held.as_ref()?.view.clone();
+        if !self.machine.ovsdb.cache().live {
+            return None;
+        }
+        let mut problems = Vec::new();
+        self.detect_datapath();
+        let numbers = self.numbers().await;
+        let plan = plan::compile(&view, &self.settings, &numbers);
+        let bounds = self.bounds();
+        let seen = self.machine.observe(&plan.want, &mut problems).await;
+        let (want, waiting) = ours::fit(&plan.want, &seen, &bounds);
+        let have = ours::cut(&seen, &want, &bounds);
+        self.learned = want
+            .bridges
+            .values()
+            .flat_map(ours::learned_cookies)
+            .collect();
+        if !apply {
+            let left = drift(&have, &want);
+            let (applied, took) = (Applied::default(), started.elapsed());
+            return Some(Pass {
+                applied,
+                left,
+                waiting,
+                problems,
+                plan,
+                seen,
+                took,
+            });
+        }
+        let applied = self.machine.apply(&have, &want, &plan, &mut problems).await;
+        self.keep_numbers(&plan.numbers);
+        let (seen, have, want, waiting) = if applied == Applied::default() {
+            (seen, have, want, waiting)
+        } else {
+            let seen = self.machine.observe(&plan.want, &mut problems).await;
+            let (want, waiting) = ours::fit(&plan.want, &seen, &bounds);
+            let have = ours::cut(&seen, &want, &bounds);
+            (seen, have, want, waiting)
+        };
+        let left = drift(&have, &want);
+        let took = started.elapsed();
+        Some(Pass {
+            applied,
+            left,
+            waiting,
+            problems,
+            plan,
+            seen,
+            took,
+        })
+    }
+
+    /// A pass, what it says to the log and to the server. Whether something is left to do.
+    async fn pass_and_report(&mut self) -> bool {
+        let Some(pass) = self.pass(true).await else {
+            return false;
+        };
+        self.passes += 1;
+        self.log(&pass);
+        crate::metrics::METRICS.pass(&pass);
+        let view = self
+            .held
+            .as_ref()
+            .map(|held| held.view.clone())
+            .unwrap_or_default();
+        let (up, down) = self.ports.changes(&view, &pass);
+        if self.connected && (!up.is_empty() || !down.is_empty() || self.report_is_due()) {
+            self.report(&up, &down).await;
+        }
+        if self.unsaved.is_some_and(|since| since.elapsed() > RETRY) {
+            self.save();
+        }
+        !pass.left.is_empty() || !pass.problems.is_empty() || self.unsaved.is_some()
+    }
+
+    fn log(&self, pass: &Pass) {
+        for problem in &pass.problems {
+            tracing::warn!(why = %problem.why, "{}", problem.text);
+        }
+        let Applied {
+            database,
+            flows,
+            filters,
+            services,
+        } = pass.applied;
+        let quiet =
+            pass.applied == Applied::default() && pass.left.is_empty() && pass.problems.is_empty();
+        let ms = pass.took.as_secs_f64() * 1e3;
+        let (left, waiting, notes) = (pass.left.len(), pass.waiting.len(), pass.plan.notes.len());
+        if quiet && self.passes > 1 {
+            tracing::debug!(ms, waiting, notes, "pass");
+        } else {
+            tracing::info!(
+                ms, database, flows, filters, services, left, waiting, notes, "pass"
+            );
+        }
+        for drift in pass.left.iter().take(3) {
+            tracing::debug!("left: {drift}");
+        }
+    }
+
+    fn report_is_due(&self) -> bool {
+        let interval = Duration::from_secs(self.config.report_interval);
+        self.reported_at.is_none_or(|at| at.elapsed() >= interval)
+    }
+
+    async fn report(&mut self, up: &[String], down: &[String]) {
+        let Some(server) = self.server.as_ref().filter(|_| self.reports) else {
+            return;
+        };
+        let report = crate::server::Report {
+            agents: crate::report::agents(&self.config, &self.settings),
+            ports_up: up.to_vec(),
+            ports_down: down.to_vec(),
+            notes: Vec::new(),
+            hold: self.holding.as_ref().map(|(reason, _)| reason.to_string()),
+            revision: self.held.as_ref().map_or(0, |held| held.revision),
+            started: self.passes == 0,
+        };
+        match server.report(&report).await {
+            Ok(()) => {
+                self.reported_at = Some(Instant::now());
+                self.ports.told(up, down);
+            }
+            Err(error) => tracing::warn!(error = crate::chain(&*error), "a report did not arrive"),
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        use crate::config::Role;
+        let mut netns_prefixes = Vec::new();
+        if self.config.has(Role::Dhcp) {
+            netns_prefixes.push("qdhcp-");
+        }
+        if self.config.has(Role::L3) {
+            netns_prefixes.extend(["qrouter-", "snat-", "fip-"]);
+        }
+        Bounds {
+            foreign_cookies: self.config.foreign_cookies.iter().copied().collect(),
+            own_bridges: [
+                &self.settings.integration_bridge,
+                &self.settings.tunnel_bridge,
+            ]
+            .map(Clone::clone)
+            .into(),
+            netns_prefixes,
+        }
+    }
+
+    /// Where nothing is said, the kind that the bridges here already have.
+    fn detect_datapath(&mut self) {
+        if self.config.datapath_type.is_none() {
+            let cache = self.machine.ovsdb.cache();
+            let netdev = cache
+                .rows("Bridge")
+                .any(|(_, row)| row.text("datapath_type") == Some("netdev"));
+            self.settings.datapath_type = if netdev { "netdev" } else { "system" }.to_owned();
+        }
+    }
+
+    async fn numbers(&mut self) -> Numbers {
+        if self.numbers.is_none() {
+            let mut problems = Vec::new();
+            let mut everything = HostState::default();
+            everything.netns_mut(host::NsName::root());
+            let seen = self.machine.observe(&everything, &mut problems).await;
+            let bridge = &self.settings.integration_bridge;
+            self.numbers = Some(crate::numbers::recover(&self.numbers_path(), &seen, bridge));
+        }
+        self.numbers.clone().unwrap_or_default()
+    }
+
+    fn numbers_path(&self) -> PathBuf {
+        self.config.state_dir.join("numbers.json")
+    }
+
+    fn keep_numbers(&mut self, numbers: &Numbers) {
+        if self.numbers.as_ref() != Some(numbers) {
+            if let Err(error) = crate::numbers::save(&self.numbers_path(), numbers) {
+                tracing::warn!(%error, "the host's numbers could not be kept");
+            }
+            self.numbers = Some(numbers.clone());
+        }
+    }
+
+    fn save(&mut self) {
+        if self.unsaved.take().is_none() {
+            return;
+        }
+        if let Some(held) = &self.held
+            && let Err(error) = held.save(&self.config.state_dir.join("view.json"))
+        {
+            tracing::warn!(%error, "the view could not be kept");
+        }
+    }
+
+    /// Wait until the machine and, if the server answers in time, the intent are known: for those
+    /// who look once.
+    pub async fn ready(&mut self, patience: Duration) -> Result<(), StartError> {
+        let end = tokio::time::Instant::now() + patience;
+        let mut synced = self.server.is_none();
+        while !synced || !self.machine.ovsdb.cache().live {
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => break,
+                event = self.events.recv() => {
+                    synced |= matches!(event, Some(Event::Told(Told::Synced { .. })));
+                    if let Some(event) = event {
+                        self.take(event).await;
+                    }
+                }
+            }
+        }
+        if !self.machine.ovsdb.cache().live {
+            return Err(StartError::NoDatabase(patience));
+        }
+        if self.held.is_none() {
+            return Err(StartError::NoView);
+        }
+        self.machine.settle(&self.settings).await;
+        Ok(())
+    }
+
+    pub fn view(&self) -> Option<&View> {
+        self.held.as_ref().map(|held| &held.view)
+    }
+}
+
+fn watch(config: &Config, send: mpsc::UnboundedSender<Event>) -> Result<Server, DialError> {
+    let (told, mut hear) = mpsc::unbounded_channel();
+    let server = Server::start(Dial::new(config)?, &config.host, told);
+    tokio::spawn(async move {
+        while let Some(told) = hear.recv().await {
+            if send.send(Event::Told(told)).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(server)
+}

@@ -1,0 +1,242 @@
+//! The flows of all our bridges: what each is believed to hold, read when that is in doubt,
+//! changed in one bundle a bridge, read back.
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use host::Why;
+use host::diff::{Diff, diff};
+use host::ovs::bridge::Flows;
+use host::ovs::{Flow, FlowKey};
+
+use crate::openflow::{
+    CodecError, Heard, Ports, Switch, SwitchError, matches, message, wire::Writer,
+};
+
+/// Up to so many changed flows are read back one by one; more, and all are read.
+const FEW: usize = 32;
+
+/// The flows of one bridge could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    #[error("flows of {bridge}")]
+    Switch {
+        bridge: String,
+        #[source]
+        source: SwitchError,
+    },
+    #[error("flows of {bridge}")]
+    Codec {
+        bridge: String,
+        #[source]
+        source: CodecError,
+    },
+}
+
+/// A flow that the switch would not take.
+#[derive(Clone, Debug)]
+pub struct RefusedFlow {
+    pub key: FlowKey,
+    pub what: String,
+    pub why: Why,
+}
+
+struct Bridge {
+    switch: Switch,
+    /// What the bridge holds, and the port numbers it was read with; none is not known.
+    seen: Option<(Ports, Flows)>,
+}
+
+type Tell = dyn Fn(&str, Heard) + Send + Sync;
+
+/// The switches of this host.
+pub struct Switches {
+    dir: PathBuf,
+    tell: Arc<Tell>,
+    bridges: BTreeMap<String, Bridge>,
+}
+
+impl Switches {
+    /// Sockets are in `dir`; what bridges do unasked is told.
+    pub fn new(dir: PathBuf, tell: impl Fn(&str, Heard) + Send + Sync + 'static) -> Switches {
+        Switches {
+            dir,
+            tell: Arc::new(tell),
+            bridges: BTreeMap::new(),
+        }
+    }
+
+    /// Have a connection to each of these bridges and to no others.
+    pub fn keep<'a>(&mut self, names: impl Iterator<Item = &'a String>) {
+        let names: Vec<&String> = names.collect();
+        self.bridges.retain(|name, _| names.contains(&name));
+        for name in names {
+            if !self.bridges.contains_key(name) {
+                let (tell, told) = (self.tell.clone(), name.clone());
+                let socket = self.dir.join(format!("{name}.mgmt"));
+                let switch = Switch::start(socket, move |heard| tell(&told, heard));
+                self.bridges
+                    .insert(name.clone(), Bridge { switch, seen: None });
+            }
+        }
+    }
+
+    /// What is believed of a bridge's flows is in doubt.
+    pub fn doubt(&mut self, name: &str) {
+        if let Some(bridge) = self.bridges.get_mut(name) {
+            bridge.seen = None;
+        }
+    }
+
+    pub fn doubt_all(&mut self) {
+        self.bridges
+            .values_mut()
+            .for_each(|bridge| bridge.seen = None);
+    }
+
+    pub fn is_up(&self, name: &str) -> bool {
+        self.bridges
+            .get(name)
+            .is_some_and(|bridge| bridge.switch.is_up())
+    }
+
+    /// A bridge's flows: as believed, or read.
+    pub async fn observe(&mut self, name: &str, ports: &Ports) -> Result<Flows, FlowError> {
+        let away = || FlowError::Switch {
+            bridge: name.to_owned(),
+            source: SwitchError::Away,
+        };
+        let bridge = self.bridges.get_mut(name).ok_or_else(away)?;
+        if let Some((known, flows)) = &mut bridge.seen
+            && ports.extends(known)
+        {
+            *known = ports.clone();
+            return Ok(flows.clone());
+        }
+        let flows = read(name, &bridge.switch, None, ports).await?;
+        bridge.seen = Some((ports.clone(), flows.clone()));
+        Ok(flows)
+    }
+
+    /// Turn `have` into `want`, and read back what became of it.
+    pub async fn apply(
+        &mut self,
+        name: &str,
+        have: &Flows,
+        want: &Flows,
+        ports: &Ports,
+    ) -> Result<Vec<RefusedFlow>, FlowError> {
+        let difference = diff(have, want);
+        if difference.is_empty() {
+            return Ok(Vec::new());
+        }
+        let away = || FlowError::Switch {
+            bridge: name.to_owned(),
+            source: SwitchError::Away,
+        };
+        let bridge = self.bridges.get_mut(name).ok_or_else(away)?;
+        let Changes {
+            bodies,
+            keys,
+            mut refused,
+        } = changes(&difference, ports);
+        // Until it is read back nothing is believed.
+        let seen = bridge.seen.take();
+        let refusals = bridge.switch.bundle(bodies).await;
+        let refusals = refusals.map_err(|source| FlowError::Switch {
+            bridge: name.to_owned(),
+            source,
+        })?;
+        for refusal in refusals {
+            if let Some((key, why)) = keys.get(refusal.index) {
+                refused.push(RefusedFlow {
+                    key: (*key).clone(),
+                    what: refusal.what,
+                    why: (*why).clone(),
+                });
+            }
+        }
+        let flows = match seen {
+            Some((_, mut flows)) if keys.len() <= FEW => {
+                for (key, _) in &keys {
+                    let found = read(name, &bridge.switch, Some(key), ports).await?;
+                    match found.get(*key) {
+                        Some(flow) => drop(flows.insert((*key).clone(), flow.clone())),
+                        None => drop(flows.remove(*key)),
+                    }
+                }
+                flows
+            }
+            _ => read(name, &bridge.switch, None, ports).await?,
+        };
+        bridge.seen = Some((ports.clone(), flows));
+        Ok(refused)
+    }
+}
+
+/// A difference as messages, each with what it is about.
+struct Changes<'a> {
+    bodies: Vec<Vec<u8>>,
+    keys: Vec<(&'a FlowKey, &'a Why)>,
+    refused: Vec<RefusedFlow>,
+}
+
+fn changes<'a>(difference: &Diff<'a, FlowKey, Flow>, ports: &Ports) -> Changes<'a> {
+    let mut changes = Changes {
+        bodies: Vec::new(),
+        keys: Vec::new(),
+        refused: Vec::new(),
+    };
+    // The new go in before the old go out.
+    let put = difference
+        .put
+        .iter()
+        .map(|put| (put.key, &put.new.why, message::put(put.key, put.new, ports)));
+    let gone = difference
+        .remove
+        .iter()
+        .map(|(key, flow)| (*key, &flow.why, message::remove(key, ports)));
+    for (key, why, body) in put.chain(gone) {
+        match body {
+            Ok(body) => {
+                changes.bodies.push(body);
+                changes.keys.push((key, why));
+            }
+            Err(error) => changes.refused.push(RefusedFlow {
+                key: key.clone(),
+                what: error.to_string(),
+                why: why.clone(),
+            }),
+        }
+    }
+    changes
+}
+
+async fn read(
+    name: &str,
+    switch: &Switch,
+    key: Option<&FlowKey>,
+    ports: &Ports,
+) -> Result<Flows, FlowError> {
+    let codec = |source| FlowError::Codec {
+        bridge: name.to_owned(),
+        source,
+    };
+    let some = match key {
+        None => None,
+        Some(key) => {
+            let mut out = Writer::default();
+            matches::write(&key.matches, ports, &mut out).map_err(codec)?;
+            Some((key.table, out.0))
+        }
+    };
+    let body = switch.flows(some).await;
+    let body = body.map_err(|source| FlowError::Switch {
+        bridge: name.to_owned(),
+        source,
+    })?;
+    Ok(message::flows(&body, ports)
+        .map_err(codec)?
+        .into_iter()
+        .collect())
+}

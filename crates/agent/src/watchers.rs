@@ -1,0 +1,40 @@
+//! Ears that are no connection of their own use: the kernel's notices of changed filters.
+use netlink_sys::{
+    AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket, protocols::NETLINK_NETFILTER,
+};
+use tokio::sync::mpsc;
+
+use crate::run::Event;
+
+/// The multicast group of nf_tables, where iptables' changes are told.
+const NFNLGRP_NFTABLES: u32 = 7;
+
+/// Tell of every change of the filters in this namespace, by whomever. Where the kernel does not
+/// tell (iptables of the legacy kind), the slow timer finds it.
+pub(crate) fn filters(events: mpsc::UnboundedSender<Event>) {
+    let socket = match listen() {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::warn!(%error, "changes of iptables are not told; they will be looked for");
+            return;
+        }
+    };
+    tokio::spawn(hear(socket, events));
+}
+
+fn listen() -> std::io::Result<TokioSocket> {
+    let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
+    socket.socket_mut().bind(&SocketAddr::new(0, 0))?;
+    socket.socket_mut().add_membership(NFNLGRP_NFTABLES)?;
+    Ok(socket)
+}
+
+async fn hear(socket: TokioSocket, events: mpsc::UnboundedSender<Event>) {
+    loop {
+        // What is said does not matter, and an overrun says that something was.
+        let _ = socket.recv_from_full().await;
+        if events.send(Event::Filters).is_err() {
+            return;
+        }
+    }
+}
