@@ -46,6 +46,8 @@ plain! {
     /// The request may be good; the store can't take it now.
     unavailable SERVICE_UNAVAILABLE "HTTPServiceUnavailable"
         "The server is currently unavailable. Please try again at a later time.";
+    /// Another server takes writes: this one passes the request on.
+    not_writer SERVICE_UNAVAILABLE "HTTPServiceUnavailable" "Another server takes writes.";
     /// The store broke off while it wrote.
     unknown_outcome GATEWAY_TIMEOUT "HTTPGatewayTimeout"
         "The store broke off: it is not known whether the request was done.";

@@ -79,7 +79,8 @@ impl Hub {
 fn fault(error: WriteError<Fault>) -> Fault {
     match error {
         WriteError::Refused(fault) => fault,
-        WriteError::NotWriter | WriteError::Unavailable => Fault::unavailable(),
+        WriteError::NotWriter => Fault::not_writer(),
+        WriteError::Unavailable => Fault::unavailable(),
         WriteError::Unknown => Fault::unknown_outcome(),
     }
 }

@@ -4,6 +4,7 @@
 //! On SQLite there is nobody to share with: the lease is there for the asking and is never lost.
 
 mod load;
+pub(crate) mod peer;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,8 +12,10 @@ use store::{Acquired, Lease, Position, Store, TailError};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep},
 };
+
+pub use peer::{FOLLOW, Passed, PassedOn};
 
 use crate::writer::{
     Ask, BadDocument, Decide, Exit, Fresh, Handle, LEASE, Logged, Published, Role, Shared,
@@ -50,6 +53,7 @@ impl<D: Decide> Replica<D> {
             shared: handle.shared.clone(),
             asks,
             member,
+            counted: None,
         };
         Ok(Self {
             handle,
@@ -69,6 +73,16 @@ struct Cycle<D: Decide> {
     shared: Arc<Shared<D>>,
     asks: mpsc::Receiver<Ask<D>>,
     member: Member,
+    counted: Option<Counted>,
+}
+
+/// The writer counts on this server, and this server may count on itself: until the end of its
+/// lease no write is acknowledged that it has not applied.
+#[derive(Debug, Clone, Copy)]
+struct Counted {
+    /// What may have been acknowledged before the writer knew of this server.
+    from: u64,
+    until: Instant,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -146,23 +160,60 @@ impl<D: Decide> Cycle<D> {
     async fn follow(&mut self, position: Position) {
         let writer = position.held.then_some(position.address);
         self.shared.role.send_if_modified(|role| {
-            let new = Role::Follower { writer };
+            let new = Role::Follower {
+                writer: writer.clone(),
+            };
             let differs = *role != new;
             *role = new;
             differs
         });
-        let shared = self.shared.clone();
+        let (shared, member, mut counted) = (
+            self.shared.clone(),
+            self.member.clone(),
+            self.counted.take(),
+        );
         let until = Instant::now() + LOOK;
-        let following = async {
-            loop {
+        let following = async move {
+            while Instant::now() < until {
                 if let Err(error) = catch_up(&shared).await {
                     tracing::warn!(error = %chain(&error), "the log can't be followed");
                 }
+                if let Some(writer) = &writer {
+                    counted = tell(&shared, &member.name, writer, counted).await;
+                }
                 shared.store.heard(POLL).await;
             }
+            counted
         };
-        let _ = self.aside(timeout_at(until, following)).await;
+        self.counted = self.aside(following).await.flatten();
     }
+}
+
+/// Tells the writer how far this server is. From its answer this server knows for how long it is
+/// as fresh as the writer.
+async fn tell<D: Decide>(
+    shared: &Shared<D>,
+    name: &str,
+    writer: &str,
+    counted: Option<Counted>,
+) -> Option<Counted> {
+    let (asked, applied) = (Instant::now(), shared.published.load().revision);
+    let counted = counted.filter(|counted| counted.until > asked);
+    let granted = match shared.peers.tell(writer, name, applied).await {
+        Ok(granted) => granted,
+        Err(error) => {
+            tracing::debug!(error = %chain(&error), "the writer does not hear");
+            return counted;
+        }
+    };
+    let counted = Counted {
+        from: counted.map_or(granted.revision, |counted| counted.from),
+        until: asked + Duration::from_millis(granted.lease_ms),
+    };
+    if applied >= counted.from {
+        shared.fresh.send_replace(Fresh::Until(counted.until));
+    }
+    Some(counted)
 }
 
 /// Brings the published state up to a revision, by the log or by loading anew.

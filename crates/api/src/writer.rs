@@ -23,11 +23,12 @@ mod task;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use crate::replica::peer::Peers;
 use arc_swap::ArcSwap;
 use store::{Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-pub use followers::{Followers, Grant};
+pub use followers::Followers;
 pub(crate) use task::{Exit, Writer};
 
 /// Commands that wait for the writer before those who ask have to wait to be heard at all.
@@ -145,6 +146,7 @@ pub(crate) struct Shared<D: Decide> {
     pub(crate) fresh: watch::Sender<Fresh>,
     pub(crate) followers: Followers,
     pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) peers: Peers,
 }
 
 /// For how long a server knows that it is not behind.
@@ -217,6 +219,7 @@ impl<D: Decide> Handle<D> {
         };
         let shared = Shared {
             rules,
+            peers: Peers::new(&store),
             store,
             published: ArcSwap::from_pointee(published),
             news: broadcast::Sender::new(NEWS),

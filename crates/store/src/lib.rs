@@ -37,6 +37,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use types::Birth;
 pub use types::{
     Acquired, AppendError, Change, Lease, Outcome, Position, Record, SettleError, Snapshot,
     StoreError, TailError, Transaction,
@@ -45,7 +46,7 @@ pub use types::{
 /// A store that was opened: its tables are there and of this version.
 #[derive(Debug)]
 pub struct Store {
-    id: Uuid,
+    birth: Birth,
     backend: Backend,
 }
 
@@ -69,23 +70,28 @@ impl Store {
     /// Opens `sqlite:FILE`, or `postgres://user@host:port/database` (any form that libpq takes as
     /// a URL). Makes the tables when there are none, and brings older ones forward.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let (id, backend) = match url.split_once(':') {
+        let (birth, backend) = match url.split_once(':') {
             Some(("sqlite", file)) if !file.is_empty() => {
-                let (sqlite, id) = sqlite::Sqlite::open(file.into()).await?;
-                (id, Backend::Sqlite(sqlite))
+                let (sqlite, birth) = sqlite::Sqlite::open(file.into()).await?;
+                (birth, Backend::Sqlite(sqlite))
             }
             Some(("postgres" | "postgresql", _)) => {
-                let (postgres, id) = postgres::Postgres::open(url).await?;
-                (id, Backend::Postgres(Box::new(postgres)))
+                let (postgres, birth) = postgres::Postgres::open(url).await?;
+                (birth, Backend::Postgres(Box::new(postgres)))
             }
             _ => return Err(StoreError::Url(url.to_owned())),
         };
-        Ok(Self { id, backend })
+        Ok(Self { birth, backend })
     }
 
     /// The id made at the store's birth. Revisions of different stores can't be compared.
     pub fn id(&self) -> Uuid {
-        self.id
+        self.birth.id
+    }
+
+    /// What only those know who can open the store: servers show it to each other.
+    pub fn secret(&self) -> &str {
+        &self.birth.secret
     }
 
     /// Whether other servers can share this store. SQLite's file belongs to one.

@@ -10,18 +10,18 @@ use std::{
     fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::mpsc as blocking,
+    thread::JoinHandle,
     time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
 use crate::{
     schema,
     types::{
-        Acquired, AppendError, Change, Gather, Lease, Outcome, Position, Record, SettleError,
-        Snapshot, StoreError, TailError, Transaction, last_of_each,
+        Acquired, AppendError, Birth, Change, Gather, Lease, Outcome, Position, Record,
+        SettleError, Snapshot, StoreError, TailError, Transaction, last_of_each,
     },
 };
 
@@ -39,8 +39,20 @@ type Job = Box<dyn FnOnce(&mut Database) + Send>;
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     path: PathBuf,
-    jobs: blocking::Sender<Job>,
+    jobs: Option<blocking::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
     _lock: File,
+}
+
+impl Drop for Sqlite {
+    /// The lock goes after the connection is closed.
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in there was reported when it happened.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// What the thread owns. The connection is dropped when it failed in a way after which its memory
@@ -55,14 +67,14 @@ fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
 }
 
 impl Sqlite {
-    pub(crate) async fn open(path: PathBuf) -> Result<(Self, Uuid), StoreError> {
+    pub(crate) async fn open(path: PathBuf) -> Result<(Self, Birth), StoreError> {
         let lock = lock(&path)?;
         let (jobs, queue) = blocking::channel::<Job>();
         let mut database = Database {
             path: path.clone(),
             connection: None,
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("sqlite".into())
             .spawn(move || {
                 while let Ok(job) = queue.recv() {
@@ -75,11 +87,12 @@ impl Sqlite {
             })?;
         let this = Self {
             path,
-            jobs,
+            jobs: Some(jobs),
+            thread: Some(thread),
             _lock: lock,
         };
-        let id = this.call(|database| migrate(database.open()?)).await??;
-        Ok((this, id))
+        let birth = this.call(|database| migrate(database.open()?)).await??;
+        Ok((this, birth))
     }
 
     async fn call<T: Send + 'static>(
@@ -91,7 +104,8 @@ impl Sqlite {
             // Nobody waits any more: the work was done all the same.
             let _ = answer.send(job(database));
         });
-        self.jobs.send(job).map_err(|_| StoreError::Ended)?;
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Ended)?;
+        jobs.send(job).map_err(|_| StoreError::Ended)?;
         answered.await.map_err(|_| StoreError::Ended)
     }
 
@@ -231,8 +245,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-/// Makes or brings forward the tables, and tells the store's id.
-fn migrate(connection: &mut Connection) -> Result<Uuid, StoreError> {
+/// Makes or brings forward the tables, and tells what the store was born with.
+fn migrate(connection: &mut Connection) -> Result<Birth, StoreError> {
     let failed = || failed("prepare the tables");
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -242,18 +256,16 @@ fn migrate(connection: &mut Connection) -> Result<Uuid, StoreError> {
     for statement in schema::steps_from(version) {
         transaction.execute(statement, []).map_err(failed())?;
     }
-    let id = match meta(&transaction, "store")? {
-        Some(text) => text
-            .parse()
-            .map_err(|_| StoreError::Damaged { what: "id" })?,
-        None => {
-            let id = Uuid::new_v4();
-            transaction
-                .execute("INSERT INTO meta VALUES ('store', ?1)", [id.to_string()])
-                .map_err(failed())?;
-            id
-        }
-    };
+    for (name, value) in Birth::rows() {
+        transaction
+            .execute(
+                "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (name) DO NOTHING",
+                [name, &value],
+            )
+            .map_err(failed())?;
+    }
+    let id = meta(&transaction, "store")?;
+    let birth = Birth::read(id.as_deref(), meta(&transaction, "secret")?)?;
     transaction
         .execute(
             "INSERT INTO meta VALUES ('version', ?1)
@@ -262,7 +274,7 @@ fn migrate(connection: &mut Connection) -> Result<Uuid, StoreError> {
         )
         .map_err(failed())?;
     transaction.commit().map_err(failed())?;
-    Ok(id)
+    Ok(birth)
 }
 
 fn meta(connection: &Connection, name: &str) -> Result<Option<String>, StoreError> {

@@ -7,6 +7,32 @@ use uuid::Uuid;
 
 use crate::schema;
 
+/// What is made when a store is born, and stays.
+#[derive(Debug, Clone)]
+pub(crate) struct Birth {
+    pub(crate) id: Uuid,
+    pub(crate) secret: String,
+}
+
+impl Birth {
+    /// The rows of `meta` that a newborn store gets: fresh ids are random bits out of the kernel.
+    pub(crate) fn rows() -> [(&'static str, String); 2] {
+        let [a, b] = [Uuid::new_v4(), Uuid::new_v4()];
+        [
+            ("store", Uuid::new_v4().to_string()),
+            ("secret", format!("{}{}", a.simple(), b.simple())),
+        ]
+    }
+
+    pub(crate) fn read(id: Option<&str>, secret: Option<String>) -> Result<Self, StoreError> {
+        let id = id
+            .and_then(|id| id.parse().ok())
+            .ok_or(StoreError::Damaged { what: "id" })?;
+        let secret = secret.ok_or(StoreError::Damaged { what: "secret" })?;
+        Ok(Self { id, secret })
+    }
+}
+
 /// A resource set (with a document) or taken away (without one).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {

@@ -18,6 +18,7 @@ use crate::{
     Api,
     fault::Fault,
     neutron::{self, Asked, Query, Reply, decode},
+    replica::{FOLLOW, Passed, PassedOn},
 };
 
 /// What one client, or many, may take of the server.
@@ -118,7 +119,7 @@ fn plain(shared: &Shared, path: &str) -> Option<Response<Full<Bytes>>> {
         "/readyz" if shared.api.hub.is_ready() => Some(text(StatusCode::OK, "ok\n".to_owned())),
         "/readyz" => Some(text(
             StatusCode::SERVICE_UNAVAILABLE,
-            "the store is not at hand\n".to_owned(),
+            "not known to be fresh\n".to_owned(),
         )),
         "/metrics" => {
             let revision = shared.api.hub.state().revision;
@@ -139,8 +140,26 @@ async fn answer(
     if path == "/" {
         return Ok(render(neutron::versions(&base), &method));
     }
+    if path == FOLLOW && method == Method::POST {
+        let told = read(body, shared.limits.body).await?;
+        return Ok(shared.api.hub.handle.hear(&head.headers, &told));
+    }
     if !path.starts_with("/v2.0") {
         return Err(Fault::no_api());
+    }
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let mut passed = Passed {
+        method: method.clone(),
+        target: target.to_owned(),
+        headers: head.headers.clone(),
+        body: Bytes::new(),
+    };
+    if shared.api.hub.handle.follows() && !is_read(&method) {
+        passed.body = read(body, shared.limits.body).await?;
+        return pass_on(shared, passed).await;
     }
     let credentials = shared.api.identity.credentials(&head.headers).await?;
     if !accepts_json(&head.headers) {
@@ -155,8 +174,36 @@ async fn answer(
         base,
         path,
     };
-    let reply = neutron::answer(&shared.api, &asked).await?;
-    Ok(render(reply, &asked.method))
+    let reply = match neutron::answer(&shared.api, &asked).await {
+        // Some reads write, and a writer may lose its lease with a command in hand.
+        Err(fault) if fault == Fault::not_writer() => {
+            passed.body = asked.body;
+            return pass_on(shared, passed).await;
+        }
+        reply => reply?,
+    };
+    let mut response = render(reply, &asked.method);
+    if is_read(&asked.method) && !shared.api.hub.is_ready() {
+        let stale = HeaderValue::from_static(r#"110 nucleon "Response is Stale""#);
+        response.headers_mut().insert(header::WARNING, stale);
+    }
+    Ok(response)
+}
+
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+/// Has the writer answer what this server can't.
+async fn pass_on(shared: &Shared, asked: Passed) -> Result<Response<Full<Bytes>>, Fault> {
+    if asked.is_again() {
+        return Err(Fault::unavailable());
+    }
+    match shared.api.hub.handle.pass_on(asked).await {
+        PassedOn::Answered(answer) => Ok(answer.map(Full::new)),
+        PassedOn::NoWriter => Err(Fault::unavailable()),
+        PassedOn::Unknown => Err(Fault::unknown_outcome()),
+    }
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {

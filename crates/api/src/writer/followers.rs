@@ -38,13 +38,6 @@ struct Follower {
     until: Instant,
 }
 
-/// What a follower gets for telling how far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
-    /// Counted by the follower from when it sent its question.
-    pub lease: Duration,
-}
-
 impl Followers {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -58,7 +51,8 @@ impl Followers {
     }
 
     /// A follower tells that it has applied everything up to a revision.
-    pub fn applied(&self, follower: &str, revision: u64) -> Grant {
+    /// Tells how long it counts, from when it asked.
+    pub fn applied(&self, follower: &str, revision: u64) -> Duration {
         let until = Instant::now() + FOLLOWER_LEASE;
         let lease = Follower {
             applied: revision,
@@ -66,9 +60,7 @@ impl Followers {
         };
         self.table().leases.insert(follower.to_owned(), lease);
         self.changed.notify_waiters();
-        Grant {
-            lease: FOLLOWER_LEASE,
-        }
+        FOLLOWER_LEASE
     }
 
     /// Those that hold a lease, and how far they are.

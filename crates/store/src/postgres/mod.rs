@@ -22,13 +22,13 @@ use uuid::Uuid;
 
 use self::{
     append::{APPEND, Rows, is_serialisation, write},
-    session::{Listener, Session, read_id, within},
+    session::{Listener, Session, within},
 };
 use crate::{
     schema,
     types::{
-        Acquired, AppendError, Change, Gather, Lease, Outcome, Position, Record, SettleError,
-        Snapshot, StoreError, TailError, Transaction,
+        Acquired, AppendError, Birth, Change, Gather, Lease, Outcome, Position, Record,
+        SettleError, Snapshot, StoreError, TailError, Transaction,
     },
 };
 
@@ -63,23 +63,23 @@ fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> StoreErr
 }
 
 impl Postgres {
-    pub(crate) async fn open(url: &str) -> Result<(Self, Uuid), StoreError> {
+    pub(crate) async fn open(url: &str) -> Result<(Self, Birth), StoreError> {
         let mut config: Config = url.parse().map_err(|_| StoreError::Url(url.to_owned()))?;
         config.application_name("nucleon");
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT);
         }
         let mut session = Session::open(&config, None, &[]).await?;
-        let id = migrate(&mut session).await?;
+        let birth = migrate(&mut session).await?;
         let this = Self {
             config,
-            id,
+            id: birth.id,
             writing: Mutex::default(),
             holding: Mutex::default(),
             reading: Mutex::new(None),
             listening: Mutex::default(),
         };
-        Ok((this, id))
+        Ok((this, birth))
     }
 
     /// The session in a slot, opened anew when it is gone.
@@ -315,7 +315,7 @@ fn lease_of(row: &Row) -> Lease {
     }
 }
 
-async fn migrate(session: &mut Session) -> Result<Uuid, StoreError> {
+async fn migrate(session: &mut Session) -> Result<Birth, StoreError> {
     let failed = || failed("prepare the tables");
     // Two servers that start at once on an empty database meet here: one of them finds the name
     // taken and tries again.
@@ -343,9 +343,13 @@ async fn migrate(session: &mut Session) -> Result<Uuid, StoreError> {
             .await
             .map_err(failed())?;
     }
-    let seed = "INSERT INTO meta VALUES ('store', $1) ON CONFLICT (name) DO NOTHING";
-    let id = Uuid::new_v4().to_string();
-    transaction.execute(seed, &[&id]).await.map_err(failed())?;
+    for (name, value) in Birth::rows() {
+        let seed = "INSERT INTO meta VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+        transaction
+            .execute(seed, &[&name, &value])
+            .await
+            .map_err(failed())?;
+    }
     let version = schema::KNOWN.to_string();
     transaction
         .execute(
@@ -354,12 +358,11 @@ async fn migrate(session: &mut Session) -> Result<Uuid, StoreError> {
         )
         .await
         .map_err(failed())?;
-    let row = transaction
-        .query_one("SELECT value FROM meta WHERE name = 'store'", &[])
-        .await
-        .map_err(failed())?;
+    let read = "SELECT (SELECT value FROM meta WHERE name = 'store'),
+                       (SELECT value FROM meta WHERE name = 'secret')";
+    let row = transaction.query_one(read, &[]).await.map_err(failed())?;
     transaction.commit().await.map_err(failed())?;
-    read_id(row.get(0))
+    Birth::read(row.get(0), row.get(1))
 }
 
 async fn read_position(session: &Session) -> Result<Position, StoreError> {

@@ -114,7 +114,7 @@ impl Session {
     }
 }
 
-pub(super) fn read_id(text: &str) -> Result<Uuid, StoreError> {
+fn read_id(text: &str) -> Result<Uuid, StoreError> {
     text.parse().map_err(|_| StoreError::Damaged { what: "id" })
 }
 
