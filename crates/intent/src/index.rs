@@ -40,6 +40,11 @@ indexes! {
     /// Any binding counts, active or not.
     ports_of_host: HostName => PortId;
     ports_of_group: SecurityGroupId => PortId;
+    /// Which hosts have a network's ports, any binding counting, and which ports those are.
+    ports_on_host: (NetworkId, HostName) => PortId;
+    group_on_host: (SecurityGroupId, HostName) => PortId;
+    /// Ports through which routers touch a network: interfaces, gateways, source NAT's.
+    router_ports_of_network: NetworkId => PortId;
     /// An address is unique in its network.
     port_of_address: (NetworkId, IpAddr) => PortId;
     /// The same by subnet and in order: what address allocation walks.
@@ -91,6 +96,25 @@ pub struct Relation<A: Ord + Clone, B: Ord + Clone>(OrdSet<(A, B)>);
 impl<A: Ord + Clone, B: Ord + Clone> Default for Relation<A, B> {
     fn default() -> Self {
         Self(OrdSet::new())
+    }
+}
+
+impl<A: Ord + Clone, B: Ord + Clone + Least> Relation<(A, HostName), B> {
+    /// The hosts that have an answer: found by leaps, not by reading every answer.
+    pub fn hosts_of(&self, key: &A) -> Vec<HostName> {
+        let mut hosts = Vec::new();
+        let mut from = HostName::default();
+        loop {
+            let next = self.0.range(((key.clone(), from), B::least())..).next();
+            match next {
+                Some(((at, host), _)) if at == key => {
+                    hosts.push(host.clone());
+                    // No name comes between a name and the name with a zero byte behind it.
+                    from = format!("{host}\0").into();
+                }
+                _ => return hosts,
+            }
+        }
     }
 }
 
@@ -221,6 +245,12 @@ impl Least for IpAddr {
 /// What a resource stands for in the indexes: said once, for coming and for going.
 pub(crate) trait Indexed: Resource {
     fn index(&self, ix: &mut Indexes, present: bool);
+
+    /// Certain that the other stands for the same pairs, so that a change of one into the other
+    /// leaves the indexes alone. Said where changes are frequent.
+    fn is_indexed_like(&self, _other: &Self) -> bool {
+        false
+    }
 }
 
 impl Indexed for Network {
@@ -280,6 +310,16 @@ impl Indexed for Port {
         }
         for binding in &self.bindings {
             ix.ports_of_host.set(binding.host.clone(), self.id, present);
+            let on_host = (self.network_id, binding.host.clone());
+            ix.ports_on_host.set(on_host, self.id, present);
+            for group in &self.security_groups {
+                let on_host = (*group, binding.host.clone());
+                ix.group_on_host.set(on_host, self.id, present);
+            }
+        }
+        if self.is_router_port() {
+            ix.router_ports_of_network
+                .set(self.network_id, self.id, present);
         }
         for group in &self.security_groups {
             ix.ports_of_group.set(*group, self.id, present);
@@ -294,6 +334,20 @@ impl Indexed for Port {
                 .set(fixed.subnet_id, number_of(fixed.ip_address), present);
             ix.remember_release(fixed.subnet_id, fixed.ip_address, present);
         }
+    }
+
+    fn is_indexed_like(&self, other: &Self) -> bool {
+        fn hosts(port: &Port) -> impl Iterator<Item = &HostName> {
+            port.bindings.iter().map(|binding| &binding.host)
+        }
+        self.project_id == other.project_id
+            && self.network_id == other.network_id
+            && self.mac_address == other.mac_address
+            && self.device_id == other.device_id
+            && self.device_owner == other.device_owner
+            && self.fixed_ips == other.fixed_ips
+            && self.security_groups == other.security_groups
+            && hosts(self).eq(hosts(other))
     }
 }
 

@@ -17,4 +17,4 @@ pub use id::*;
 pub use index::{Density, Indexes, number_of};
 pub use noun::*;
 pub use state::{Change, Kind, Object, Resource, State};
-pub use view::{View, view};
+pub use view::{Steps, View, steps, view};

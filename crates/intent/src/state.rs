@@ -100,11 +100,15 @@ macro_rules! tables {
             /// Sets a resource, new or changed. Indexes follow.
             pub fn put(&mut self, object: Object) {
                 match object { $(Object::$type(value) => {
+                    use crate::index::Indexed;
                     let old = self.$table.insert(Resource::key(&*value), value.clone());
                     if let Some(old) = old {
-                        crate::index::Indexed::index(&*old, &mut self.index, false);
+                        if old.is_indexed_like(&value) {
+                            return;
+                        }
+                        Indexed::index(&*old, &mut self.index, false);
                     }
-                    crate::index::Indexed::index(&*value, &mut self.index, true);
+                    Indexed::index(&*value, &mut self.index, true);
                 })* }
             }
 

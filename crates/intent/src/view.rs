@@ -19,6 +19,8 @@
 //!   of those, all their ports; and every host's DVR MAC.
 
 mod cut;
+mod follow;
+mod reach;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::{id::*, noun::*, state::Pair};
 
 pub use cut::view;
+pub use follow::{Steps, steps};
 
 /// A port elsewhere on a network that this host has: what layer 2 population tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

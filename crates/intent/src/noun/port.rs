@@ -76,6 +76,11 @@ impl Port {
         self.fixed_ips.iter().map(|fixed| fixed.ip_address)
     }
 
+    /// A port through which a router touches a network.
+    pub fn is_router_port(&self) -> bool {
+        owner::ROUTER_PORTS.contains(&self.device_owner.as_str())
+    }
+
     /// Owned by the network itself (router, DHCP server …), not by a user's machine.
     pub fn is_network_owned(&self) -> bool {
         self.device_owner.starts_with("network:")
@@ -94,6 +99,13 @@ pub mod owner {
     pub const COMPUTE_PREFIX: &str = "compute:";
     /// The device of a DHCP port whose agent died and that waits for another.
     pub const RESERVED_DHCP_DEVICE: &str = "reserved_dhcp_port";
+    /// Owners of the ports through which a router touches networks.
+    pub const ROUTER_PORTS: [&str; 4] = [
+        ROUTER_INTERFACE,
+        ROUTER_INTERFACE_DVR,
+        ROUTER_GATEWAY,
+        ROUTER_SNAT,
+    ];
     /// Owners that are a router's interface towards a subnet.
     pub const ROUTER_INTERFACES: [&str; 2] = [ROUTER_INTERFACE, ROUTER_INTERFACE_DVR];
 }

@@ -56,20 +56,7 @@ impl Cut<'_> {
         for network in state.index.networks_of_dhcp_agent.of(&agent) {
             self.networks.insert(*network);
             self.whole_networks.insert(*network);
-            let port_id = state
-                .index
-                .ports_of_network
-                .of(network)
-                .copied()
-                .find(|id| {
-                    state.ports.get(id).is_some_and(|port| {
-                        port.device_owner == owner::DHCP && port.host() == Some(self.host)
-                    })
-                });
-            let role = DhcpRole {
-                network_id: *network,
-                port_id,
-            };
+            let role = dhcp_role(state, *network, self.host);
             self.view.dhcp_roles.insert(*network, Arc::new(role));
         }
     }
@@ -80,58 +67,48 @@ impl Cut<'_> {
     }
 
     fn routers(&mut self) {
-        let mut roles = self.scheduled_routers();
-        self.distributed_routers(&mut roles);
-        for role in roles {
-            self.router(role);
+        let mut routers = self.scheduled_routers();
+        routers.extend(self.distributed_routers());
+        for router in routers {
+            self.router(router);
         }
     }
 
     /// Centralized routers that live here, and distributed ones whose SNAT part does.
-    fn scheduled_routers(&self) -> Vec<RouterRole> {
-        let Some(agent) = self.agent(AgentType::L3) else {
-            return Vec::new();
-        };
-        let routers = self.state.index.routers_of_agent.of(&agent);
-        routers
-            .filter_map(|id| self.state.routers.get(id))
-            .map(|router| RouterRole {
-                router_id: router.id,
-                centralized: !router.distributed,
-                distributed: router.distributed,
-                snat: router.distributed && router.gateway.is_some(),
-            })
-            .collect()
+    fn scheduled_routers(&self) -> BTreeSet<RouterId> {
+        let agent = self.agent(AgentType::L3);
+        let routers = agent.map(|agent| {
+            self.state
+                .index
+                .routers_of_agent
+                .of(&agent)
+                .copied()
+                .collect()
+        });
+        routers.unwrap_or_default()
     }
 
-    /// Distributed routers of the networks that have a port here.
-    fn distributed_routers(&self, roles: &mut Vec<RouterRole>) {
+    /// Distributed routers of the subnets that have a port here.
+    fn distributed_routers(&self) -> BTreeSet<RouterId> {
         if self.agent(AgentType::L3).is_none() {
-            return;
+            return BTreeSet::new();
         }
-        let mut here = BTreeSet::new();
-        for port in self.view.ports.values() {
-            for fixed in &port.fixed_ips {
-                here.extend(self.distributed_routers_of(fixed.subnet_id));
-            }
-        }
-        for router_id in here {
-            if !roles.iter().any(|role| role.router_id == router_id) {
-                roles.push(RouterRole {
-                    router_id,
-                    centralized: false,
-                    distributed: true,
-                    snat: false,
-                });
-            }
-        }
+        let ports = self.view.ports.values();
+        let subnets: BTreeSet<SubnetId> = ports
+            .flat_map(|port| port.fixed_ips.iter().map(|fixed| fixed.subnet_id))
+            .collect();
+        let routers = subnets
+            .into_iter()
+            .map(|subnet| self.distributed_routers_of(subnet));
+        routers.flatten().collect()
     }
 
     fn distributed_routers_of(&self, subnet: SubnetId) -> impl Iterator<Item = RouterId> + '_ {
         let Some(subnet) = self.state.subnets.get(&subnet) else {
             return Vec::new().into_iter();
         };
-        let ports = self.state.index.ports_of_network.of(&subnet.network_id);
+        let ports = &self.state.index.router_ports_of_network;
+        let ports = ports.of(&subnet.network_id);
         let interfaces = ports
             .filter_map(|id| self.state.ports.get(id))
             .filter(|port| port.device_owner == owner::ROUTER_INTERFACE_DVR)
@@ -146,29 +123,33 @@ impl Cut<'_> {
             .into_iter()
     }
 
-    fn router(&mut self, role: RouterRole) {
+    fn router(&mut self, id: RouterId) {
         let state = self.state;
-        let Some(router) = state.routers.get(&role.router_id) else {
+        let (Some(router), Some(role)) =
+            (state.routers.get(&id), router_role(state, id, self.host))
+        else {
             return;
         };
         self.view.routers.insert(router.id, router.clone());
         self.view.router_roles.insert(router.id, Arc::new(role));
         let device = DeviceId::from(router.id.to_string());
         for id in state.index.ports_of_device.of(&device) {
+            let Some(port) = state.ports.get(id).filter(|port| port.is_router_port()) else {
+                continue;
+            };
             self.port(*id);
-            if let Some(port) = state.ports.get(id)
-                && port.device_owner != owner::ROUTER_GATEWAY
-            {
+            if port.device_owner != owner::ROUTER_GATEWAY {
                 self.whole_networks.insert(port.network_id);
             }
         }
         for id in state.index.floating_ips_of_router.of(&router.id) {
             if let Some(floating_ip) = state.floating_ips.get(id) {
                 self.view.floating_ips.insert(*id, floating_ip.clone());
-                floating_ip
-                    .port_id
-                    .into_iter()
-                    .for_each(|port| self.port(port));
+                // Its network is here: the router has an interface there.
+                let port = floating_ip.port_id.and_then(|id| state.ports.get(&id));
+                port.into_iter().for_each(|port| {
+                    self.view.ports.insert(port.id, port.clone());
+                });
             }
         }
     }
@@ -190,7 +171,9 @@ impl Cut<'_> {
             let whole = self.whole_networks.contains(&network);
             for id in state.index.ports_of_network.of(&network) {
                 if let Some(port) = state.ports.get(id) {
-                    self.neighbour(port);
+                    if let Some(neighbour) = neighbour(port, self.host) {
+                        self.view.neighbours.insert(*id, Arc::new(neighbour));
+                    }
                     if whole {
                         self.view.ports.insert(*id, port.clone());
                     }
@@ -210,25 +193,6 @@ impl Cut<'_> {
         {
             self.view.subnet_pools.insert(pool, found.clone());
         }
-    }
-
-    /// A port of another host that is up is announced here, as layer 2 population does.
-    fn neighbour(&mut self, port: &Port) {
-        let Some(binding) = port.active_binding() else {
-            return;
-        };
-        if binding.host == *self.host || port.status != PortStatus::Active {
-            return;
-        }
-        let neighbour = Neighbour {
-            port_id: port.id,
-            network_id: port.network_id,
-            host: binding.host.clone(),
-            mac_address: port.mac_address,
-            addresses: port.addresses().collect(),
-            device_owner: port.device_owner.clone(),
-        };
-        self.view.neighbours.insert(port.id, Arc::new(neighbour));
     }
 
     /// The groups of the ports bound here, their rules, and who is behind remote groups.
@@ -271,44 +235,90 @@ impl Cut<'_> {
             let Some(port) = state.ports.get(id) else {
                 continue;
             };
-            let pairs = port.allowed_address_pairs.iter();
-            let prefixes = port
-                .addresses()
-                .map(Into::into)
-                .chain(pairs.map(|pair| pair.ip_address.network()))
-                .collect();
-            let member = Member {
-                group_id,
-                port_id: *id,
-                prefixes,
-            };
             let key = crate::state::Pair(group_id, *id);
+            let member = member(group_id, port);
             self.view.members.insert(key, Arc::new(member));
         }
     }
 
-    fn agent_mode(&self, host: &HostName) -> Option<String> {
-        let key = (host.clone(), AgentType::L3);
-        let agent = self.state.index.agent_of_host.one(&key)?;
-        text(self.state.agents.get(agent)?, "agent_mode")
-    }
-
     /// Every host with an Open vSwitch agent: where tunnels lead to.
     fn peers(&mut self) {
-        let state = self.state;
-        for agent in state.agents.values() {
-            if agent.agent_type != AgentType::OpenVswitch {
-                continue;
+        let agents = self.state.agents.values();
+        let switches = agents.filter(|agent| agent.agent_type == AgentType::OpenVswitch);
+        for host in switches.map(|agent| &agent.host) {
+            if let Some(peer) = peer(self.state, host) {
+                self.view.peers.insert(host.clone(), Arc::new(peer));
             }
-            let peer = Peer {
-                host: agent.host.clone(),
-                tunnel_ip: text(agent, "tunneling_ip"),
-                tunnel_types: tunnel_types(agent),
-                dvr_mac: state.dvr_macs.get(&agent.host).map(|mac| mac.mac_address),
-                agent_mode: self.agent_mode(&agent.host),
-            };
-            self.view.peers.insert(agent.host.clone(), Arc::new(peer));
         }
+    }
+}
+
+fn agent_of<'a>(state: &'a State, host: &HostName, kind: AgentType) -> Option<&'a Agent> {
+    let id = state.index.agent_of_host.one(&(host.clone(), kind))?;
+    state.agents.get(id).map(|agent| &**agent)
+}
+
+/// What other hosts know of this one.
+pub(super) fn peer(state: &State, host: &HostName) -> Option<Peer> {
+    let switch = agent_of(state, host, AgentType::OpenVswitch)?;
+    let router = agent_of(state, host, AgentType::L3);
+    Some(Peer {
+        host: host.clone(),
+        tunnel_ip: text(switch, "tunneling_ip"),
+        tunnel_types: tunnel_types(switch),
+        dvr_mac: state.dvr_macs.get(host).map(|mac| mac.mac_address),
+        agent_mode: router.and_then(|agent| text(agent, "agent_mode")),
+    })
+}
+
+/// What the host is to a router that it has.
+pub(super) fn router_role(state: &State, id: RouterId, host: &HostName) -> Option<RouterRole> {
+    let router = state.routers.get(&id)?;
+    let agent = agent_of(state, host, AgentType::L3)?.id;
+    let scheduled = state.index.agents_of_router.contains(&id, &agent);
+    Some(RouterRole {
+        router_id: id,
+        centralized: scheduled && !router.distributed,
+        distributed: !scheduled || router.distributed,
+        snat: scheduled && router.distributed && router.gateway.is_some(),
+    })
+}
+
+/// The host as a network's DHCP server.
+pub(super) fn dhcp_role(state: &State, network_id: NetworkId, host: &HostName) -> DhcpRole {
+    let key = (network_id, host.clone());
+    let mut ports = state.index.ports_on_host.of(&key);
+    let serves = |port: &Arc<Port>| port.device_owner == owner::DHCP && port.host() == Some(host);
+    DhcpRole {
+        network_id,
+        port_id: ports
+            .find(|id| state.ports.get(*id).is_some_and(serves))
+            .copied(),
+    }
+}
+
+/// A port of another host that is up is announced here, as layer 2 population does.
+pub(super) fn neighbour(port: &Port, host: &HostName) -> Option<Neighbour> {
+    let binding = port.active_binding()?;
+    let elsewhere = binding.host != *host && port.status == PortStatus::Active;
+    elsewhere.then(|| Neighbour {
+        port_id: port.id,
+        network_id: port.network_id,
+        host: binding.host.clone(),
+        mac_address: port.mac_address,
+        addresses: port.addresses().collect(),
+        device_owner: port.device_owner.clone(),
+    })
+}
+
+/// What a port adds to a group's addresses: its own and its allowed pairs'.
+pub(super) fn member(group_id: SecurityGroupId, port: &Port) -> Member {
+    let pairs = port.allowed_address_pairs.iter();
+    let pairs = pairs.map(|pair| pair.ip_address.network());
+    Member {
+        group_id,
+        port_id: port.id,
+        prefixes: port.addresses().map(Into::into).chain(pairs).collect(),
     }
 }
 
