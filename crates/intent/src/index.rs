@@ -11,7 +11,7 @@ use crate::{id::*, noun::*, state::*};
 
 macro_rules! indexes {
     ($($(#[$doc:meta])* $name:ident: $from:ty => $to:ty;)*) => {
-        #[derive(Debug, Clone, Default)]
+        #[derive(Debug, Clone, PartialEq, Default)]
         pub struct Indexes {
             $($(#[$doc])* pub $name: Relation<$from, $to>,)*
             /// How many resources of a kind a project has: what quotas count.
@@ -83,14 +83,18 @@ impl Indexes {
         let key = resource.key().to_string();
         self.by_project
             .set((R::KIND, project.clone()), key, present);
-        let count = self.counts.entry((project.clone(), R::KIND)).or_insert(0);
+        let counted = (project.clone(), R::KIND);
+        let count = self.counts.entry(counted.clone()).or_insert(0);
         *count = if present { *count + 1 } else { *count - 1 };
+        if *count == 0 {
+            self.counts.remove(&counted);
+        }
     }
 }
 
 /// Pairs in order, asked by their first half. One set for all pairs: a set for each question would
 /// cost a tree node of a kilobyte for every answer that stands alone, as most do.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Relation<A: Ord + Clone, B: Ord + Clone>(OrdSet<(A, B)>);
 
 impl<A: Ord + Clone, B: Ord + Clone> Default for Relation<A, B> {
@@ -160,7 +164,7 @@ impl<A: Ord + Clone, B: Ord + Clone + Least> Relation<A, B> {
 
 /// How many numbers of each run of 256 are taken: what the search for a free one skips by, so that
 /// it need not walk what is taken.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Density<K: Ord + Clone>(OrdMap<(K, u128), u16>);
 
 impl<K: Ord + Clone> Default for Density<K> {
