@@ -16,7 +16,7 @@ use crate::{
 pub(crate) const RULES: Rules = Rules {
     kind: Kind::Agent,
     missing: |id| Refusal::agent_not_found(id),
-    create: None,
+    create: Some(create),
     update: Some(update),
     delete: Some(delete),
 };
@@ -160,6 +160,14 @@ fn free_mac(txn: &mut Txn<'_>) -> Mac {
             return mac;
         }
     }
+}
+
+/// An agent is known by its own report alone.
+fn create(_: &mut Txn<'_>, _: &Draft) -> Result<Object, Refusal> {
+    Err(Refusal::bad_request(
+        "agents",
+        "Agent creation using API is not supported.",
+    ))
 }
 
 fn update(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Object, Refusal> {

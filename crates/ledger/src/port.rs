@@ -217,13 +217,7 @@ fn update(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Object, Refusal
     draft.set_text("name", &mut port.name);
     draft.set_description(&mut port.meta);
     draft.set_flag("admin_state_up", &mut port.admin_state_up);
-    draft.set_text("device_owner", &mut port.device_owner);
-    if let Some(device) = draft.text("device_id") {
-        port.device_id = device.into();
-    }
-    if draft.given("device_owner") || draft.given("device_id") {
-        check_device(txn, &port.project_id, &port.device_owner, &port.device_id)?;
-    }
+    change_device(txn, &mut port, draft)?;
     draft.set_flag("port_security_enabled", &mut port.port_security_enabled);
     change_mac(txn, &mut port, draft)?;
     change_addresses(txn, &current, &mut port, draft)?;
@@ -235,6 +229,34 @@ fn update(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Object, Refusal
     txn.count_further::<Port>(&id, further);
     Ok(shown(txn, id))
 }
+
+/// A port of a router stays the router's until the router gives it up: that it is its interface is
+/// said nowhere else.
+fn change_device(txn: &Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Refusal> {
+    let held = (port.device_owner.clone(), port.device_id.clone());
+    draft.set_text("device_owner", &mut port.device_owner);
+    if let Some(device) = draft.text("device_id") {
+        port.device_id = device.into();
+    }
+    let is_changed = port.device_owner != held.0 || port.device_id != held.1;
+    let is_routers = OF_ROUTERS.contains(&held.0.as_str());
+    if is_changed && is_routers && txn.find::<Router>(&held.1).is_some() {
+        let why = format!("Port already has an attached device {}", held.1);
+        return Err(Refusal::port_in_use(port.id, port.network_id, why));
+    }
+    if draft.given("device_owner") || draft.given("device_id") {
+        check_device(txn, &port.project_id, &port.device_owner, &port.device_id)?;
+    }
+    Ok(())
+}
+
+/// Owners of ports that are a router's parts.
+const OF_ROUTERS: [&str; 4] = [
+    owner::ROUTER_INTERFACE,
+    owner::ROUTER_INTERFACE_DVR,
+    owner::ROUTER_GATEWAY,
+    owner::ROUTER_SNAT,
+];
 
 /// Neutron writes a binding, and port security with its groups, apart from the port: each counts.
 fn further_counts(current: &Port, port: &Port) -> u64 {

@@ -54,11 +54,11 @@ pub(crate) fn remove(txn: &mut Txn<'_>, key: &str, body: &Value) -> Result<Answe
 
 fn set(txn: &mut Txn<'_>, id: RouterId, routes: Vec<Route>) -> Result<(), Refusal> {
     let found = router::find(txn, &id.to_string())?;
+    check(txn, id, &routes)?;
     let most = txn.config().max_routes;
     if routes.len() > most {
         return Err(Refusal::routes_exhausted(id, most));
     }
-    check(txn, id, &routes)?;
     let mut changed = Router::clone(&found);
     changed.routes = routes;
     txn.save(changed);

@@ -1,10 +1,8 @@
 //! Routers, floating IPs, and where they and DHCP are served.
 
-mod rig;
-
+use crate::rig::{Rig, deletion, host_of, member};
 use intent::{AgentType, FloatingIpStatus, Kind, Object, Router, owner};
 use ledger::{Command, agents_of_router, routers_of_agent};
-use rig::{Rig, deletion, host_of, member};
 use serde_json::{Value, json};
 
 fn add(router: &str, body: Value) -> Command {

@@ -1,11 +1,6 @@
 //! A ledger to try commands on: requests go through the attribute tables as the API's do, and each
 //! granted command becomes the state that the next is judged on.
 
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "a test writes what it asks for where it asks"
-)]
-
 use std::collections::BTreeSet;
 
 use intent::{

@@ -1,0 +1,12 @@
+//! Commands tried on a ledger as requests bring them: a folder of stories, one rig.
+
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a test writes what it asks for where it asks"
+)]
+
+mod groups;
+mod refusals;
+mod rig;
+mod routing;
+mod sharing;
