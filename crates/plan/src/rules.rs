@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use host::{
     NsName, Why,
-    iptables::{Chain, Iptables, read_rule},
+    iptables::{Chain, Iptables, Rule, read_rule},
     netns::Family,
 };
 
@@ -105,6 +105,12 @@ impl Writer {
     pub(crate) fn rule(&mut self, table: &str, name: &str, text: &str, why: Why) {
         let chain = format!("{}-{name}", self.component);
         self.push(table, &chain, text, why);
+    }
+
+    /// A rule that was read before, in the component's chain `name`.
+    pub(crate) fn put(&mut self, table: &str, name: &str, rule: Rule) {
+        let chain = format!("{}-{name}", self.component);
+        self.chain(table, &chain).rules.push(rule);
     }
 
     /// A rule that stands in any chain, because the namespace is there.

@@ -133,10 +133,13 @@ impl Draft<'_> {
             priority: at.priority,
             matches,
         };
-        let about = format!("flow {}, table {}, {}", at.bridge, at.table, key.matches);
         let flow = Flow::new(COOKIE, actions, why);
-        let refused = want(&mut self.want.bridge_mut(at.bridge).flows, key, flow);
-        self.contradiction(refused, about);
+        let flows = &mut self.want.bridge_mut(at.bridge).flows;
+        // Said only when it has to be: there are thousands of flows.
+        if let Err(flow) = want(flows, key.clone(), flow) {
+            let about = format!("flow {}, table {}, {}", at.bridge, at.table, key.matches);
+            self.contradiction(Err(flow), about);
+        }
     }
 
     /// A bridge as Neutron sets its own up.

@@ -10,14 +10,15 @@ use std::net::IpAddr;
 
 use host::{
     Mac, Why,
+    iptables::Rule,
     names::{self, L2_CHAINS, PortChain},
     netns::Family,
 };
 use intent::{Direction, Mac as IntentMac};
 use ipnet::IpNet;
 
-use super::{Filtered, comment, rules};
-use crate::{Draft, rules::Writer};
+use super::{Filtered, comment, rules::Groups};
+use crate::rules::Writer;
 
 const KNOWN: &str = "Direct packets associated with a known session to the RETURN chain.";
 const INVALID: &str = "Drop packets that appear related to an existing connection (e.g. TCP ACK/FIN) but do not have an entry in conntrack.";
@@ -60,9 +61,11 @@ impl<'a> Chain<'a> {
         self.writer.rule("filter", &self.name, text, why);
     }
 
-    #[track_caller]
-    fn rule_for(&mut self, text: &str, why: Why) {
-        self.writer.rule("filter", &self.name, text, why);
+    /// What the rules of the port's groups let pass.
+    fn groups(&mut self, rules: Vec<Rule>) {
+        for rule in rules {
+            self.writer.put("filter", &self.name, rule);
+        }
     }
 
     fn known_sessions(&mut self) {
@@ -81,9 +84,9 @@ impl<'a> Chain<'a> {
     }
 }
 
-pub(super) fn emit(draft: &Draft<'_>, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
-    ingress(draft, writer, port, family);
-    egress(draft, writer, port, family);
+pub(super) fn emit(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
+    ingress(groups, writer, port, family);
+    egress(groups, writer, port, family);
 }
 
 /// The port's own addresses of one version of IP.
@@ -92,7 +95,7 @@ fn addresses(port: &Filtered<'_>, family: Family) -> Vec<IpAddr> {
     addresses.filter(|a| Family::of(*a) == family).collect()
 }
 
-fn ingress(draft: &Draft<'_>, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
+fn ingress(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
     let mut chain = Chain::new(writer, PortChain::Ingress, port);
     if family == Family::V6 {
         for kind in HEARD {
@@ -120,13 +123,11 @@ fn ingress(draft: &Draft<'_>, writer: &mut Writer, port: &Filtered<'_>, family: 
         let ports = format!("-p udp -m udp --sport {server} --dport {client}");
         chain.rule(&format!("-d {to} {ports} -j RETURN"));
     }
-    for (text, why) in rules::of_port(draft, port, family, Direction::Ingress) {
-        chain.rule_for(&text, why);
-    }
+    chain.groups(groups.of_port(port.port, family, Direction::Ingress));
     chain.end(port.stateful);
 }
 
-fn egress(draft: &Draft<'_>, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
+fn egress(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
     let has_sources = sources(writer, port, family);
     let mut chain = Chain::new(writer, PortChain::Egress, port);
     let (dhcp_client, spoof) = (comment(DHCP_CLIENT), comment(DHCP_SPOOF));
@@ -167,9 +168,7 @@ fn egress(draft: &Draft<'_>, writer: &mut Writer, port: &Filtered<'_>, family: F
     if port.stateful {
         chain.known_sessions();
     }
-    for (text, why) in rules::of_port(draft, port, family, Direction::Egress) {
-        chain.rule_for(&text, why);
-    }
+    chain.groups(groups.of_port(port.port, family, Direction::Egress));
     chain.end(port.stateful);
 }
 

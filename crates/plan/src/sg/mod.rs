@@ -24,6 +24,7 @@ use host::{
 };
 use intent::{Ethertype, Port};
 
+use self::rules::Groups;
 use crate::{Draft, l2::networks::plugged, rules::Writer};
 
 /// Settings of the kernel that make frames on Linux bridges pass iptables.
@@ -61,6 +62,7 @@ impl Filtered<'_> {
 pub fn emit(draft: &mut Draft<'_>) {
     let root = NsName::root();
     let ports = filtered(draft);
+    let groups = Groups::read(draft);
     for key in BRIDGES_PASS_IPTABLES {
         draft.sysctl(&root, key, "1", Why::base());
     }
@@ -69,7 +71,7 @@ pub fn emit(draft: &mut Draft<'_>) {
         skeleton(&mut writer, &ports);
         for port in &ports {
             if !port.trusted {
-                chains::emit(draft, &mut writer, port, family);
+                chains::emit(&groups, &mut writer, port, family);
             }
         }
         writer.finish(draft, &root, family);

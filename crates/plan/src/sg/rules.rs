@@ -3,43 +3,68 @@
 //! Every rule lets something pass, so their order says nothing: they stand in the order of their
 //! groups' and their own ids. Two rules that say the same are one, with both reasons.
 
-use host::{Why, iptables::protocol_name, names, netns::Family};
-use intent::{Direction, SecurityGroupId, SecurityGroupRule};
+use std::collections::BTreeMap;
 
-use super::{Filtered, family_of};
+use host::{
+    Why,
+    iptables::{Rule, protocol_name, read_rule},
+    names,
+    netns::Family,
+};
+use intent::{Direction, Port, SecurityGroupId, SecurityGroupRule};
+
+use super::family_of;
 use crate::Draft;
 
-/// A port's rules of one direction, each with the rules of intent behind it.
-pub(super) fn of_port(
-    draft: &Draft<'_>,
-    port: &Filtered<'_>,
-    family: Family,
-    direction: Direction,
-) -> Vec<(String, Why)> {
-    let mut texts: Vec<(String, Why)> = Vec::new();
-    for group in &port.port.security_groups {
-        for rule in of_group(draft, *group) {
-            if rule.matches.direction != direction || family_of(rule.matches.ethertype) != family {
-                continue;
-            }
-            let text = text(rule, family);
-            let why = Why::of("security_group_rule", rule.id);
-            match texts.iter_mut().find(|(known, _)| *known == text) {
-                Some((_, reasons)) => reasons.merge(why),
-                None => texts.push((text, why)),
-            }
-        }
-    }
-    texts
+/// Every group's rules as iptables has them, read once for all ports.
+pub(super) struct Groups {
+    rules: BTreeMap<(SecurityGroupId, Direction, Family), Vec<Spoken>>,
 }
 
-/// A group's rules, in the order of their ids.
-pub(super) fn of_group<'a>(
-    draft: &Draft<'a>,
-    group: SecurityGroupId,
-) -> impl Iterator<Item = &'a SecurityGroupRule> + use<'a> {
-    let rules = draft.view.security_group_rules.values().map(|rule| &**rule);
-    rules.filter(move |rule| rule.security_group_id == group)
+/// A rule in the words of iptables, which tell equal ones, and read.
+struct Spoken {
+    text: String,
+    rule: Rule,
+}
+
+impl Groups {
+    pub(super) fn read(draft: &mut Draft<'_>) -> Groups {
+        let mut rules: BTreeMap<_, Vec<Spoken>> = BTreeMap::new();
+        for intent in draft.view.security_group_rules.values() {
+            let family = family_of(intent.matches.ethertype);
+            let text = text(intent, family);
+            match read_rule(&text) {
+                Ok(mut rule) => {
+                    rule.why = Why::of("security_group_rule", intent.id);
+                    let key = (intent.security_group_id, intent.matches.direction, family);
+                    rules.entry(key).or_default().push(Spoken { text, rule });
+                }
+                Err(error) => {
+                    let about = format!("security group rule {}", intent.id);
+                    draft.note(about, format!("{text}: {error}"));
+                }
+            }
+        }
+        Groups { rules }
+    }
+
+    /// A port's rules of one direction, each with the rules of intent behind it.
+    pub(super) fn of_port(&self, port: &Port, family: Family, direction: Direction) -> Vec<Rule> {
+        let mut rules: Vec<Rule> = Vec::new();
+        let mut said: BTreeMap<&str, usize> = BTreeMap::new();
+        let groups = port.security_groups.iter();
+        let spoken = groups.filter_map(|group| self.rules.get(&(*group, direction, family)));
+        for Spoken { text, rule } in spoken.flatten() {
+            match said.get(text.as_str()) {
+                Some(known) => rules[*known].why.merge(rule.why.clone()),
+                None => {
+                    said.insert(text, rules.len());
+                    rules.push(rule.clone());
+                }
+            }
+        }
+        rules
+    }
 }
 
 /// The rule's own words, without the chain.

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::{NsName, Why, ipset::Ipset, names, netns::Family, why::want};
+use intent::state::Pair;
 use ipnet::IpNet;
 
-use super::{Filtered, family_of, rules::of_group};
+use super::{Filtered, family_of};
 use crate::Draft;
 
 /// Whose addresses a set holds.
@@ -45,7 +46,8 @@ fn named(draft: &Draft<'_>, ports: &[Filtered<'_>]) -> BTreeMap<(Source, Family)
         .flat_map(|port| &port.port.security_groups)
         .collect();
     let mut sets: BTreeMap<(Source, Family), Why> = BTreeMap::new();
-    for rule in groups.into_iter().flat_map(|group| of_group(draft, *group)) {
+    let rules = draft.view.security_group_rules.values();
+    for rule in rules.filter(|rule| groups.contains(&rule.security_group_id)) {
         let group = rule.matches.remote_group_id.map(Source::Group);
         let addresses = rule.matches.remote_address_group_id.map(Source::Addresses);
         if let Some(source) = group.or(addresses) {
@@ -63,8 +65,9 @@ fn group_members(
     group: intent::SecurityGroupId,
     family: Family,
 ) {
-    let members = draft.view.members.values().filter(|m| m.group_id == group);
-    for member in members {
+    let from = Pair(group, intent::Id::new(Default::default()));
+    let members = draft.view.members.range(from..);
+    for (_, member) in members.take_while(|(key, _)| key.0 == group) {
         for prefix in &member.prefixes {
             insert(set, *prefix, family, &Why::of("port", member.port_id));
         }
