@@ -47,7 +47,7 @@ fn list_of<R: Scoped>(scene: &Scene<'_>) -> Result<Reply, Fault> {
     let query = &scene.asked.query;
     let filters = filter::read(R::TABLE, query)?;
     let page = Page::read(R::TABLE, query)?;
-    let cx = scene.cx(Verb::Read);
+    let cx = scene.cx(Verb::List);
     let mut found = select::<R>(scene, &cx, &filters);
     page::order(
         &mut found,
@@ -59,7 +59,7 @@ fn list_of<R: Scoped>(scene: &Scene<'_>) -> Result<Reply, Fault> {
     );
     let found = page::cut(found, &page).map_err(|marker| missing(R::TABLE, &marker))?;
 
-    let columns = scene.columns(R::TABLE, Verb::Read);
+    let columns = scene.columns(R::TABLE, Verb::List);
     let mut out = Json::new();
     out.open(b'{');
     out.key(R::TABLE.plural);

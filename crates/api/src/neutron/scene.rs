@@ -94,7 +94,7 @@ impl<'a> Scene<'a> {
         let only: Vec<String> = self.asked.query.all("fields").map(str::to_owned).collect();
         Columns {
             attrs: settled.collect(),
-            only: (verb == Verb::Read && !only.is_empty()).then_some(only),
+            only: (matches!(verb, Verb::Read | Verb::List) && !only.is_empty()).then_some(only),
         }
     }
 

@@ -10,7 +10,9 @@ use crate::{id::*, noun::*, state::*};
 /// Which kind of request is answered: a few attributes differ with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
+    /// One resource.
     Read,
+    List,
     Create,
     Update,
 }

@@ -159,14 +159,14 @@ impl Counts {
     }
 }
 
-/// Addresses that a guest may have: not the network's own, nor IPv4's broadcast.
+/// Addresses that a guest may have: of IPv4 not the network's own nor its broadcast.
 fn hosts(subnet: &Subnet) -> u128 {
     let bits = subnet.cidr.max_prefix_len() - subnet.cidr.prefix_len();
     let all = 1_u128.checked_shl(bits.into()).unwrap_or(u128::MAX);
     match (bits, subnet.ip_version()) {
         (0 | 1, _) => all,
         (_, 4) => all - 2,
-        _ => all - 1,
+        _ => all,
     }
 }
 
@@ -320,7 +320,8 @@ pub fn floating_ip_pools<'a>(
                 ("subnet_name", subnet.name.clone()),
                 ("network_id", subnet.network_id.to_string()),
                 ("cidr", subnet.cidr.to_string()),
-                ("project_id", subnet.project_id.to_string()),
+                // The pool is shown as the asking project's, whosever the network is.
+                ("project_id", cx.project.to_owned()),
             ],
         })
         .collect()

@@ -178,8 +178,10 @@ impl Shown for Network {
             "status" => out.text("ACTIVE"),
             "shared" => out.bool(cx.is_shared(self.id.uuid())),
             "router:external" => out.bool(cx.is_external(self)),
-            // The reference shows it in the answer to a creation alone.
-            "is_default" if cx.verb == Verb::Create || cx.filtering => out.bool(self.is_default),
+            // Otherwise the reference shows it in the answer to a creation alone.
+            "is_default" if self.external || cx.verb == Verb::Create || cx.filtering => {
+                out.bool(self.is_default);
+            }
             "provider:network_type" | "provider:physical_network" | "provider:segmentation_id" => {
                 return self.provider(cx, attr, out);
             }
@@ -216,11 +218,15 @@ impl Parts for Network {
     /// One segment is shown as the provider's three attributes, several as a list.
     fn provider(&self, cx: &Cx<'_>, attr: &str, out: &mut Json) -> bool {
         let segments = segments_of(cx, self.id);
-        let [segment] = segments.as_slice() else {
-            return false;
-        };
-        provider_attr(segment, attr, out);
-        true
+        if let [segment] = segments.as_slice() {
+            provider_attr(segment, attr, out);
+            return true;
+        }
+        // A filter finds the network by each of its segments.
+        if cx.filtering {
+            out.list(segments, |out, segment| provider_attr(segment, attr, out));
+        }
+        cx.filtering
     }
 
     fn segments(&self, cx: &Cx<'_>, out: &mut Json) -> bool {

@@ -318,6 +318,20 @@ fn option(out: &mut Json, option: &DhcpOption) {
     out.close(b'}');
 }
 
+/// A port says by which driver it is bound, which its bindings by themselves do not.
+fn vif_details(binding: &Binding, out: &mut Json) {
+    out.open(b'{');
+    for (name, value) in &binding.vif_details {
+        out.key(name);
+        out.value(value);
+    }
+    if binding.vif_type == VifType::Ovs {
+        out.key("bound_drivers");
+        out.raw("{\"0\":\"openvswitch\"}");
+    }
+    out.close(b'}');
+}
+
 trait Parts {
     fn binding(&self, attr: &str, out: &mut Json) -> bool;
     fn passive_attr(&self, attr: &str, out: &mut Json) -> bool;
@@ -342,7 +356,7 @@ impl Parts for Port {
                 out.text(binding.map_or(unbound, |it| it.vif_type).as_str());
             }
             "binding:vif_details" => match binding {
-                Some(binding) => out.value(&binding.vif_details),
+                Some(binding) => vif_details(binding, out),
                 None => out.raw("{}"),
             },
             _ => return false,

@@ -91,6 +91,12 @@ fn nested_rule(cx: &Cx<'_>, rule: &SecurityGroupRule, out: &mut Json) {
         .iter()
         .filter(|attr| attr.is_visible)
     {
+        // A group in a list does not say of its rules what all of them have in common.
+        if attr.name == "belongs_to_default_sg" && cx.verb == Verb::List {
+            out.key(attr.name);
+            out.null();
+            continue;
+        }
         show_attr(rule, cx, attr.name, out);
     }
     // A group shows its rules with their tags, which the rules' own collection does not.

@@ -1,0 +1,104 @@
+//! A whole server on loopback, over a store of its own, and a client that believes it.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use api::{
+    Api, Hub,
+    agents::Agents,
+    identity::Identity,
+    policy::Policy,
+    replica::{Member, Replica},
+    rules::Rules,
+    server::{Limits, Metrics, Server},
+    writer::Role,
+};
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use ledger::{Actor, Command, Config};
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::watch};
+
+pub(crate) struct Rig {
+    pub(crate) api: Arc<Api>,
+    pub(crate) at: SocketAddr,
+    client: Client<HttpConnector, Full<Bytes>>,
+    _stop: watch::Sender<bool>,
+    _folder: tempfile::TempDir,
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Value,
+}
+
+impl Rig {
+    pub(crate) async fn start(config: Config) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("store.db").display());
+        let store = store::Store::open(&url).await.expect("a store");
+        let member = Member {
+            name: "one".to_owned(),
+            address: "http://one.test".to_owned(),
+        };
+        let replica = Replica::start(Rules::new(config), store, member).await;
+        let handle = replica.expect("a server").handle.clone();
+        let mut role = handle.role();
+        let writes = role.wait_for(|role| matches!(role, Role::Writer { .. }));
+        writes.await.expect("it writes").clone();
+        let api = Arc::new(Api {
+            hub: Hub { handle },
+            policy: Policy::read(None).expect("rules"),
+            identity: Identity::None,
+            metrics: Metrics::default(),
+            agents: Agents::default(),
+            heartbeat: Duration::from_secs(10),
+        });
+        api.hub
+            .submit(Actor::system(), Command::Found)
+            .await
+            .expect("founded");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("bound");
+        let (told, stop) = watch::channel(false);
+        let server = Server {
+            api: api.clone(),
+            listener,
+            tls: None,
+            limits: Limits::default(),
+        };
+        tokio::spawn(server.run(stop));
+        Self {
+            api,
+            at,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+            _stop: told,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, String)],
+        body: Bytes,
+    ) -> Answer {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.at));
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Full::new(body)).expect("a request");
+        let response = self.client.request(request).await.expect("an answer");
+        let status = response.status();
+        let bytes = response.into_body().collect().await.expect("a body");
+        let body = serde_json::from_slice(&bytes.to_bytes()).unwrap_or(Value::Null);
+        Answer { status, body }
+    }
+}
