@@ -174,7 +174,7 @@ impl Wire {
     }
 
     /// Gives the frame the local VLAN, as all of br-int's frames have.
-    fn into_local(&self, net: &LocalNet<'_>) -> Vec<Action> {
+    fn as_local(&self, net: &LocalNet<'_>) -> Vec<Action> {
         match self.vlan {
             Some(vlan) if vlan == net.vlan => Vec::new(),
             Some(_) => vec![Action::set(Field::VlanVid, u128::from(0x1000 | net.vlan))],
@@ -252,7 +252,7 @@ fn to_guest(draft: &mut Draft<'_>, mac: Mac, net: &LocalNet<'_>, wire: &Wire, gu
     let bridge = draft.settings.integration_bridge.clone();
     let guest_mac = Mac(guest.port.mac_address.0);
     let mut actions = vec![set_src(mac)];
-    actions.extend(wire.into_local(net));
+    actions.extend(wire.as_local(net));
     actions.push(Action::GotoTable(int::PACKET_RATE_LIMIT));
     let at = At::new(&bridge, wire.to_src, 20);
     draft.flow(at, wire.matches().eth_dst(guest_mac), actions, guest.why());
