@@ -7,8 +7,14 @@ mod agent;
 mod doctor;
 mod lab;
 mod lab_tools;
+mod picture;
 mod plug;
+mod reach;
 mod server;
+mod snapshot;
+mod source;
+mod topology;
+mod walk;
 
 use clap::{Parser, Subcommand};
 use std::error::Error;
@@ -36,6 +42,14 @@ enum Command {
     Doctor(doctor::Args),
     /// A whole small cloud on this machine: hosts, networks and guests made of namespaces
     Lab(lab::Args),
+    /// Follow a packet: what happens to it, at which rule, and why
+    Walk(Box<walk::Args>),
+    /// Who reaches whom
+    Reach(reach::Args),
+    /// Draw hosts, bridges, namespaces and guests
+    Topology(topology::Args),
+    /// Collect this host's state into a folder
+    Snapshot(snapshot::Args),
     /// Plug a port into this host's integration bridge, as Nova's os-vif does
     Plug(plug::PlugArgs),
     /// Take away what `plug` made
@@ -50,6 +64,10 @@ fn main() -> ExitCode {
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Lab(args) => lab::run(args),
+        Command::Walk(args) => walk::run(&args),
+        Command::Reach(args) => reach::run(&args),
+        Command::Topology(args) => topology::run(&args),
+        Command::Snapshot(args) => snapshot::run(&args),
         Command::Plug(args) => plug::plug(&args),
         Command::Unplug(args) => plug::unplug(&args),
         Command::LabTools(command) => lab_tools::run(command),

@@ -136,9 +136,6 @@ fn settings(cloud: &Cloud, have: &HostState) -> Settings {
                 .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())));
             settings.bridge_mappings = pairs.collect();
         }
-        if let Some(kind) = text("datapath_type") {
-            settings.datapath_type = kind.to_owned();
-        }
         let flag = |key: &str| l2.get(key).and_then(Value::as_bool).unwrap_or(true);
         settings.l2_population = flag("l2_population");
         settings.arp_responder = flag("arp_responder_enabled");

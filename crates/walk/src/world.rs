@@ -72,6 +72,14 @@ impl World {
         world
     }
 
+    /// Look at the hosts as they would be with every difference from what is wanted put right.
+    pub fn want(&mut self) {
+        for difference in crate::difference::all(self) {
+            difference.undo(self);
+        }
+        self.index();
+    }
+
     /// Compute the ways anew, after the hosts were changed.
     pub fn index(&mut self) {
         self.switch_ports.clear();

@@ -1,0 +1,164 @@
+//! Who reaches whom: a walk for every pair of guests, or, where there are many, for every pair of
+//! classes of guests that no rule tells apart.
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::Port;
+use crate::question::{Question, plan};
+use crate::report::Verdict;
+use crate::run::trace;
+use crate::world::World;
+
+/// What to ask.
+#[derive(Clone, Debug, Default)]
+pub struct Wish {
+    /// Names, ids or networks of senders; all guests when empty.
+    pub from: Vec<String>,
+    pub to: Vec<String>,
+    pub proto: Option<String>,
+    pub port: Option<u16>,
+    /// Ask every pair, however many there are.
+    pub every_pair: bool,
+}
+
+/// One row: does `from` reach `to`, and the answer come back?
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Row {
+    pub from: String,
+    pub to: String,
+    /// `yes`, `no`, `one-way` (delivered, but the answer is lost), `unknown`.
+    pub reaches: Reaches,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reaches {
+    Yes,
+    No,
+    OneWay,
+    Unknown,
+}
+
+impl Reaches {
+    pub fn word(self) -> &'static str {
+        match self {
+            Reaches::Yes => "yes",
+            Reaches::No => "no",
+            Reaches::OneWay => "one-way",
+            Reaches::Unknown => "unknown",
+        }
+    }
+}
+
+/// A row that is different in two answers to the same question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Changed {
+    pub from: String,
+    pub to: String,
+    pub before: Option<Reaches>,
+    pub after: Option<Reaches>,
+}
+
+/// Up to this many guests every pair is asked by itself.
+const FEW: usize = 40;
+
+/// What makes two guests alike to every rule: network, groups, pairs, filtering.
+type Class = (String, BTreeSet<String>, bool, String);
+
+/// The table of who reaches whom.
+pub fn reach(world: &World, wish: &Wish) -> Vec<Row> {
+    let senders = chosen(world, &wish.from);
+    let targets = chosen(world, &wish.to);
+    let apart = wish.every_pair || senders.len().max(targets.len()) <= FEW;
+    let mut known: BTreeMap<(Class, Class), Reaches> = BTreeMap::new();
+    let mut rows = Vec::new();
+    for from in &senders {
+        for to in targets.iter().filter(|to| to.id != from.id) {
+            let key = (class_of(from, apart), class_of(to, apart));
+            let reaches = match known.get(&key) {
+                Some(reaches) => *reaches,
+                None => {
+                    let reaches = ask(world, wish, from, to);
+                    known.insert(key, reaches);
+                    reaches
+                }
+            };
+            rows.push(Row {
+                from: world.cloud.call(from),
+                to: world.cloud.call(to),
+                reaches,
+            });
+        }
+    }
+    rows
+}
+
+fn class_of(port: &Port, apart: bool) -> Class {
+    let groups = port.security_groups.iter().cloned().collect();
+    let filtered = port.port_security_enabled.unwrap_or(true);
+    let own = if apart {
+        port.id.clone()
+    } else {
+        String::new()
+    };
+    (port.network_id.clone(), groups, filtered, own)
+}
+
+fn chosen<'w>(world: &'w World, names: &[String]) -> Vec<&'w Port> {
+    let cloud = &world.cloud;
+    let wanted = |port: &Port| {
+        names.is_empty()
+            || names.iter().any(|name| {
+                let network = cloud.networks.get(&port.network_id);
+                *name == port.name
+                    || port.id.starts_with(name.as_str())
+                    || network.is_some_and(|n| n.name == *name || n.id == *name)
+            })
+    };
+    cloud
+        .ports
+        .values()
+        .filter(|p| p.is_guest() && wanted(p))
+        .collect()
+}
+
+fn ask(world: &World, wish: &Wish, from: &Port, to: &Port) -> Reaches {
+    let question = Question {
+        from: from.id.clone(),
+        to: to.id.clone(),
+        proto: wish.proto.clone(),
+        port: wish.port,
+        ..Question::default()
+    };
+    let Ok(plan) = plan(world, &question) else {
+        return Reaches::Unknown;
+    };
+    let seen = trace(world, &plan);
+    match (seen.verdict, seen.replied) {
+        (Verdict::Delivered, true) => Reaches::Yes,
+        (Verdict::Delivered, false) => Reaches::OneWay,
+        (Verdict::Dropped, _) => Reaches::No,
+        (Verdict::Unknown, _) => Reaches::Unknown,
+    }
+}
+
+/// What changed between two tables: what did a change open, what did it close?
+pub fn compare(before: &[Row], after: &[Row]) -> Vec<Changed> {
+    let table = |rows: &[Row]| -> BTreeMap<(String, String), Reaches> {
+        rows.iter()
+            .map(|r| ((r.from.clone(), r.to.clone()), r.reaches))
+            .collect()
+    };
+    let (before, after) = (table(before), table(after));
+    let keys: BTreeSet<_> = before.keys().chain(after.keys()).cloned().collect();
+    keys.into_iter()
+        .map(|key| Changed {
+            before: before.get(&key).copied(),
+            after: after.get(&key).copied(),
+            from: key.0,
+            to: key.1,
+        })
+        .filter(|changed| changed.before != changed.after)
+        .collect()
+}
