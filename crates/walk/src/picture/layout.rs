@@ -83,11 +83,14 @@ impl Layout {
 
     fn put(&mut self, key: Key, shape: Shape, label: (&str, Option<String>), at: [f64; 4]) {
         let [x, y, w, h] = at;
-        let room = (w / 7.0) as usize;
+        let room = match shape {
+            Shape::LinuxBridge => 16,
+            _ => (w / 7.0) as usize,
+        };
         let node = Node {
             shape,
             label: cut(label.0, room),
-            detail: label.1.map(|d| cut(&d, (w / 5.2) as usize)),
+            detail: label.1.map(|d| cut(&d, (w / 5.8) as usize)),
             x,
             y,
             w,
@@ -128,10 +131,11 @@ impl Layout {
             }
             x += BOX + GAP;
         }
-        let shown = state
-            .netns
-            .keys()
-            .filter_map(|ns| Some((ns, called(world, ns.as_str())?)));
+        let named = state.netns.keys();
+        let named = named.filter_map(|ns| Some((ns, called(world, ns.as_str())?)));
+        let mut shown: Vec<_> = named.collect();
+        // A distributed router and the floating IPs' namespace, which a veth joins, side by side.
+        shown.sort_by_key(|(_, (label, _))| order(label));
         for (ns, (label, detail)) in shown {
             let namespace = key(ns.as_str());
             let at = [x, above + TOP, BOX, 40.0];
@@ -282,6 +286,15 @@ fn bridges_with_tunnels(world: &World) -> Vec<Key> {
         }
     }
     found
+}
+
+/// Where a namespace stands in its row.
+fn order(label: &str) -> usize {
+    let kinds = ["dhcp", "snat", "router", "fip"];
+    kinds
+        .iter()
+        .position(|kind| label.starts_with(kind))
+        .unwrap_or(kinds.len())
 }
 
 /// What to call a namespace of Neutron's: what it is for, and whose.

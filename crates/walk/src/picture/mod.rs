@@ -17,6 +17,7 @@ pub fn topology(world: &World) -> String {
     let layout = Layout::of(world, 24.0);
     let mut svg = Svg::new(layout.width, layout.height);
     world_on(&layout, &mut svg);
+    labels(&layout, &mut svg);
     svg.end()
 }
 
@@ -26,6 +27,9 @@ pub fn walk(world: &World, walk: &Walk) -> String {
     let mut svg = Svg::new(layout.width, layout.height + way::FOOT);
     world_on(&layout, &mut svg);
     way::draw(&layout, walk, &mut svg);
+    // Names stand over the way, or it would cross them out.
+    labels(&layout, &mut svg);
+    way::letters(&layout, walk, &mut svg);
     svg.end()
 }
 
@@ -57,6 +61,12 @@ fn world_on(layout: &Layout, svg: &mut Svg) {
     }
 }
 
+fn labels(layout: &Layout, svg: &mut Svg) {
+    for node in layout.nodes.values() {
+        label(node, svg);
+    }
+}
+
 fn box_of(node: &Node, svg: &mut Svg) {
     let (fill, stroke) = match node.shape {
         Shape::Guest => ("#e4f3e6", "#6aa874"),
@@ -67,12 +77,24 @@ fn box_of(node: &Node, svg: &mut Svg) {
         Shape::Outside => ("#f3e3df", "#bf7f6f"),
     };
     svg.rect(node.x, node.y, (node.w, node.h), (fill, stroke), 5.0);
-    let (cx, cy) = (node.x + node.w / 2.0, node.y + node.h / 2.0);
+}
+
+fn label(node: &Node, svg: &mut Svg) {
+    let (mut x, mut anchor) = (node.x + node.w / 2.0, "middle");
+    if node.w > 180.0 {
+        (x, anchor) = (node.x + 10.0, "start");
+    }
+    let y = node.y + node.h / 2.0;
+    let size = if node.shape == Shape::LinuxBridge {
+        "10"
+    } else {
+        "12"
+    };
     match &node.detail {
-        None => svg.text(cx, cy + 4.0, &node.label, "12", "#1f2933", "middle"),
+        None => svg.text(x, y + 4.0, &node.label, size, "#1f2933", anchor),
         Some(detail) => {
-            svg.text(cx, cy - 2.0, &node.label, "12", "#1f2933", "middle");
-            svg.text(cx, cy + 11.0, detail, "9", "#5f6c7b", "middle");
+            svg.text(x, y - 2.0, &node.label, size, "#1f2933", anchor);
+            svg.text(x, y + 11.0, detail, "9", "#5f6c7b", anchor);
         }
     }
 }
@@ -113,7 +135,8 @@ impl Svg {
         let _ = writeln!(
             self.body,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"{colour}\" \
-             text-anchor=\"{anchor}\">{}</text>",
+             text-anchor=\"{anchor}\" paint-order=\"stroke\" stroke=\"white\" stroke-width=\"3\" \
+             stroke-opacity=\"0.75\" stroke-linejoin=\"round\">{}</text>",
             escape(text)
         );
     }

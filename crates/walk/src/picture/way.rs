@@ -18,15 +18,13 @@ pub(super) fn draw(layout: &Layout, walk: &Walk, svg: &mut Svg) {
     head(walk, svg, layout.width);
     let there = places(layout, &walk.forward);
     let back = places(layout, &walk.reverse);
-    line(layout, &there, -5.0, (THERE, false), svg);
-    line(layout, &back, 5.0, (BACK, true), svg);
-    let last = |way: &[Key]| way.last().cloned();
+    let there = line(layout, &there, -5.0, (THERE, false), svg);
+    let back = line(layout, &back, 5.0, (BACK, true), svg);
     if walk.verdict != Verdict::Delivered {
-        cross(layout, last(&there), svg);
-    } else if !walk.replied {
-        cross(layout, last(&back), svg);
+        cross(there, svg);
+    } else if !walk.replied && !walk.reverse.is_empty() {
+        cross(back, svg);
     }
-    letters(layout, walk, svg);
     foot(walk, svg, layout);
 }
 
@@ -106,7 +104,14 @@ fn between(layout: &Layout, a: &Key, b: &Key) -> Option<Key> {
     bands.first().copied().cloned()
 }
 
-fn line(layout: &Layout, way: &[Key], aside: f64, (colour, dashed): (&str, bool), svg: &mut Svg) {
+/// Draw a way, and say where it ends.
+fn line(
+    layout: &Layout,
+    way: &[Key],
+    aside: f64,
+    (colour, dashed): (&str, bool),
+    svg: &mut Svg,
+) -> Option<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     if let Some(node) = way.first().and_then(|k| layout.nodes.get(k)) {
         points.push((node.x + node.w / 2.0 + aside, node.y + node.h - 6.0));
@@ -140,13 +145,14 @@ fn line(layout: &Layout, way: &[Key], aside: f64, (colour, dashed): (&str, bool)
     if points.len() > 1 {
         svg.way(&points, colour, dashed);
     }
+    points.last().copied()
 }
 
-fn cross(layout: &Layout, at: Option<Key>, svg: &mut Svg) {
-    let Some(node) = at.and_then(|key| layout.nodes.get(&key)) else {
+fn cross(at: Option<(f64, f64)>, svg: &mut Svg) {
+    let Some((x, y)) = at else {
         return;
     };
-    let (x, y, r) = (node.x + node.w - 12.0, node.y + 8.0, 7.0);
+    let r = 7.0;
     svg.raw(&format!(
         "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"11\" fill=\"white\" stroke=\"{LOST}\" stroke-width=\"2\"/>"
     ));
@@ -156,7 +162,7 @@ fn cross(layout: &Layout, at: Option<Key>, svg: &mut Svg) {
 }
 
 /// The letters of the documents' map, at the boxes' edges that they name.
-fn letters(layout: &Layout, walk: &Walk, svg: &mut Svg) {
+pub(super) fn letters(layout: &Layout, walk: &Walk, svg: &mut Svg) {
     let steps = walk.forward.iter().chain(&walk.reverse);
     let mut seen: BTreeSet<(String, String, char)> = BTreeSet::new();
     for step in steps {

@@ -37,7 +37,13 @@ pub(super) fn short(id: &str) -> String {
 
 /// Of all the ends of a flood, the one that matters: nearest to the addressee, then on the
 /// longest way; copies for others never do while there is another.
-pub(super) fn loss(sim: &Sim<'_>, ends: &[End], asked: &[Asked], target: &Target, root: StepId) -> Loss {
+pub(super) fn loss(
+    sim: &Sim<'_>,
+    ends: &[End],
+    asked: &[Asked],
+    target: &Target,
+    root: StepId,
+) -> Loss {
     let best = ends.iter().max_by_key(|end| weight(sim, end, target));
     let Some(best) = best else {
         let way = steps(sim, root);
