@@ -1,10 +1,11 @@
 # make demo       a whole small cloud on this machine, left running; make demo-down ends it
 # make test       every check there is: format, lints, unit tests, end-to-end tests in labs
-# make test-long  the end-to-end tests that take long
+# make test-long  the end-to-end tests that take long, and servers killed 50 times under load
+# make bench      the store's and the server's figures, with all syncing on
 # make test-kernel  end-to-end tests under Debian's stock kernel, in a virtual machine
 #
 # What is missing on a fresh Debian 12 is installed first: packages, a Rust toolchain, cargo-nextest.
-.PHONY: demo demo-down test test-long test-kernel build
+.PHONY: demo demo-down test test-long test-kernel bench build
 
 NUCLEON := target/release/nucleon
 # Labs need root; building does not.
@@ -30,9 +31,14 @@ test:
 test-long:
 	$(AS_ROOT) tools/install build lab test
 	tools/install rust nextest
-	tools/lanes long
+	tools/lanes long kill
 
 test-kernel:
 	$(AS_ROOT) tools/install build lab test kernel
 	tools/install rust
 	$(AS_ROOT) tools/kernel-lane
+
+bench: build
+	$(AS_ROOT) tools/install test
+	cargo run --release --locked -p bench -- store
+	cargo run --release --locked -p bench -- http

@@ -7,7 +7,7 @@ use intent::Timestamp;
 use ledger::{Actor, Command};
 use tokio::sync::watch;
 
-use crate::{Api, hub::now, writer::Role};
+use crate::{Api, agents::elsewhere, hub::now, writer::Role};
 
 /// How often it is looked whether agents died.
 const LOOK: Duration = Duration::from_secs(10);
@@ -28,6 +28,8 @@ pub(crate) async fn run(api: Arc<Api>, mut stop: watch::Receiver<bool>) {
             changed = role.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(LOOK) => if is_writer {
                 submit(&api, Command::Reschedule).await;
+            } else {
+                elsewhere::learn(&api).await;
             },
             () = stopped(&mut stop) => return,
         }

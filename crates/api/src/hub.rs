@@ -1,7 +1,10 @@
 //! Where requests meet what they are about: the durable state that answers are read from, and the
 //! way to change it.
 
-use std::sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use intent::{Agent, AgentId, State, Timestamp, attrs::Soft};
 use ledger::{Actor, Command, Config, Liveness};
@@ -47,6 +50,20 @@ impl Hub {
     /// Notes that an agent was heard of.
     pub fn hear(&self, agent: AgentId) {
         self.liveness_mut().heard.insert(agent, now());
+    }
+
+    /// Who was heard of, and when.
+    pub fn heard(&self) -> BTreeMap<AgentId, Timestamp> {
+        self.liveness().heard.clone()
+    }
+
+    /// Notes what another server heard.
+    pub fn hear_of(&self, heard: BTreeMap<AgentId, Timestamp>) {
+        let mut liveness = self.liveness_mut();
+        for (agent, at) in heard {
+            let known = liveness.heard.entry(agent).or_insert(at);
+            *known = at.max(*known);
+        }
     }
 
     /// Until then nobody is declared dead.

@@ -470,11 +470,15 @@ fn write(
     write_log(connection, epoch, batch).map_err(aborted)?;
     write_resources(connection, batch).map_err(aborted)?;
     connection.execute_batch("COMMIT").map_err(|source| {
-        let busy = source.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+        // Busy is said before anything is written. Full is said of a frame before the last, which
+        // alone makes a commit: the disk took the last one only if nothing failed before. Any
+        // other failure may come after it is in the log.
+        let definite = matches!(
+            source.sqlite_error_code(),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DiskFull)
+        );
         let source = failed("commit the changes")(source);
-        // Busy is said before anything is written. Any other failure may come after the last
-        // frame is in the log.
-        if busy {
+        if definite {
             AppendError::Aborted(source)
         } else {
             AppendError::Unknown(source)

@@ -9,6 +9,7 @@
 //! A host proves its name by the DNS name in its client certificate or by a token, and gets its
 //! own view and nothing else. Without either only loopback is listened on.
 
+pub(crate) mod elsewhere;
 mod report;
 mod serve;
 mod watch;

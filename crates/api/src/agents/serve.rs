@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{report, watch};
+use super::{elsewhere, report, watch};
 use crate::{Api, fault::Fault};
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -217,7 +217,11 @@ async fn answer(
             let report = serde_json::from_slice(&body).map_err(|error| {
                 Fault::bad_request(format!("The status of {host} can't be read: {error}"))
             })?;
-            report::take(&shared.api, &host.into(), report).await?;
+            if shared.api.hub.handle.follows() {
+                elsewhere::pass_on(&shared.api, host, &body).await?;
+            } else {
+                report::take(&shared.api, &host.into(), report).await?;
+            }
             Ok(plain(StatusCode::NO_CONTENT, Bytes::new()))
         }
         (&Method::POST, ["answers", id]) => {

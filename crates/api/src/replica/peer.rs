@@ -215,6 +215,24 @@ impl<D: Decide> Handle<D> {
         }
     }
 
+    /// Asks the writer as one server asks another.
+    pub(crate) async fn ask_writer(&self, method: Method, target: &str, body: Bytes) -> PassedOn {
+        let mut headers = HeaderMap::new();
+        headers.insert(SECRET, self.shared.peers.secret.clone());
+        let asked = Passed {
+            method,
+            target: target.to_owned(),
+            headers,
+            body,
+        };
+        self.pass_on(asked).await
+    }
+
+    /// Whether a request comes from a server of the same store.
+    pub(crate) fn is_peer(&self, headers: &HeaderMap) -> bool {
+        headers.get(SECRET) == Some(&self.shared.peers.secret)
+    }
+
     /// Answers a follower that tells how far it is: 409 unless this server is surely the writer.
     /// An older writer that can't prove it any more must not keep followers believing in it.
     pub fn hear(&self, headers: &HeaderMap, body: &[u8]) -> Response<Full<Bytes>> {
@@ -223,7 +241,7 @@ impl<D: Decide> Handle<D> {
             *response.status_mut() = status;
             response
         };
-        if headers.get(SECRET) != Some(&self.shared.peers.secret) {
+        if !self.is_peer(headers) {
             return refuse(StatusCode::FORBIDDEN);
         }
         let Ok(told) = serde_json::from_slice::<Told>(body) else {

@@ -16,6 +16,7 @@ use tracing::Instrument;
 
 use crate::{
     Api,
+    agents::elsewhere,
     fault::Fault,
     neutron::{self, Asked, Query, Reply, decode},
     replica::{FOLLOW, Passed, PassedOn},
@@ -143,6 +144,10 @@ async fn answer(
     if path == FOLLOW && method == Method::POST {
         let told = read(body, shared.limits.body).await?;
         return Ok(shared.api.hub.handle.hear(&head.headers, &told));
+    }
+    if elsewhere::is_for_peers(&path) {
+        let told = read(body, shared.limits.body).await?;
+        return elsewhere::answer(&shared.api, &path, &head.headers, &told).await;
     }
     if !path.starts_with("/v2.0") {
         return Err(Fault::no_api());

@@ -133,6 +133,49 @@ async fn while_the_store_is_away_reads_go_on_and_writes_are_refused_at_once() {
 }
 
 #[tokio::test]
+async fn a_write_waits_for_every_follower_that_holds_a_lease_and_no_longer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = format!("sqlite:{}", folder.path().join("db").display());
+    let replica = start("one", &url).await;
+    assert_eq!(insist(&replica, count("a")).await, Ok(1));
+    let followers = replica.handle.followers();
+    let lease = followers.applied("slow", 1);
+    followers.applied("quick", 1);
+    let begun = Instant::now();
+    let telling = async {
+        sleep(lease / 4).await;
+        assert_eq!(
+            replica.handle.published().state.of["a"],
+            2,
+            "durable, and seen here"
+        );
+        followers.applied("quick", 2);
+        sleep(lease / 4).await;
+        followers.applied("slow", 2);
+    };
+    let (answer, ()) = tokio::join!(replica.handle.submit(count("a")), telling);
+    assert_eq!(answer, Ok(2));
+    assert!(
+        begun.elapsed() >= lease / 2,
+        "acknowledged before both had applied it"
+    );
+    // Now one of them falls silent.
+    let begun = Instant::now();
+    followers.applied("quick", 99);
+    assert_eq!(replica.handle.submit(count("a")).await, Ok(3));
+    let took = begun.elapsed();
+    assert!(
+        took >= lease / 2 && took < lease * 3,
+        "{took:?} for a lease of {lease:?}"
+    );
+    assert_eq!(
+        followers.all().keys().collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_server_stops_also_when_the_store_is_away() {
     let (server, proxy) = rig().await;
     for cut in [Cut::Away, Cut::BeforeCommit] {

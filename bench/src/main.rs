@@ -1,0 +1,92 @@
+//! Benchmarks: `bench store` measures the bare store's batched commits, `bench http` a built
+//! server over HTTP. Both print a line for each figure.
+
+mod empty;
+mod http;
+mod store;
+
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures Nucleon's server and store")]
+enum Bench {
+    /// Batched commits a second of the bare store, on SQLite and on PostgreSQL
+    Store {
+        /// Seconds for each figure
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+        /// Where SQLite's file goes: a disk, not memory
+        #[arg(long, default_value = "target")]
+        folder: PathBuf,
+    },
+    /// A built server over HTTP, and an empty handler of the same stack beside it
+    Http {
+        /// The server's binary
+        #[arg(long, default_value = "target/release/nucleon")]
+        binary: PathBuf,
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+        /// Ports in the store; repeat for several runs
+        #[arg(long, default_values_t = [1_000, 100_000])]
+        ports: Vec<usize>,
+        #[arg(long, value_enum, default_values_t = [Kind::Sqlite, Kind::Postgres])]
+        store: Vec<Kind>,
+        #[arg(long, default_value_t = 16)]
+        clients: usize,
+        #[arg(long, default_value = "target")]
+        folder: PathBuf,
+    },
+    /// Answers every request with nothing: what `http` compares with
+    #[command(hide = true)]
+    Empty { listen: std::net::SocketAddr },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    Sqlite,
+    Postgres,
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        })
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done: io::Result<()> = match Bench::parse() {
+        Bench::Store { seconds, folder } => {
+            store::run(Duration::from_secs_f64(seconds), &folder).await
+        }
+        Bench::Http {
+            binary,
+            seconds,
+            ports,
+            store,
+            clients,
+            folder,
+        } => {
+            let run = http::Run {
+                binary,
+                time: Duration::from_secs_f64(seconds),
+                clients,
+                folder,
+            };
+            run.all(&ports, &store).await
+        }
+        Bench::Empty { listen } => empty::serve(listen).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
