@@ -3,8 +3,13 @@
 //! is the lowest that is free, one that nobody asked for in a pass is given back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 
-use host::{HostState, iptables::Target, netns::Family};
+use host::{
+    HostState,
+    iptables::Target,
+    netns::{Family, Netns},
+};
 
 /// Numbers of one sort, by what holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +104,12 @@ impl Numbers {
         let mut numbers = Numbers::default();
         numbers.adopt_vlans(state, integration_bridge);
         numbers.adopt_zones(state);
+        for (name, netns) in &state.netns {
+            if let Some(router) = name.as_str().strip_prefix("qrouter-") {
+                numbers.adopt_pair(router, netns);
+                numbers.adopt_priorities(netns);
+            }
+        }
         numbers
     }
 
@@ -134,6 +145,49 @@ impl Numbers {
         }
     }
 }
+
+/// A distributed router's numbers, out of its namespace.
+impl Numbers {
+    /// The addresses of its device towards the floating IP namespace.
+    fn adopt_pair(&mut self, router: &str, netns: &Netns) {
+        let ours = netns.addrs.keys().filter(|key| key.dev.starts_with("rfp-"));
+        for key in ours {
+            let IpAddr::V4(address) = key.net.addr() else {
+                continue;
+            };
+            let first = u32::from(FIRST_LINK_LOCAL);
+            if let Some(offset) = u32::from(address).checked_sub(first) {
+                self.link_local_pairs.adopt(router, offset / 2);
+            }
+        }
+    }
+
+    /// A rule says which fixed address it is for; the translation says whose that is outside.
+    fn adopt_priorities(&mut self, netns: &Netns) {
+        let nat = netns.iptables.get(&Family::V4).and_then(|t| t.get("nat"));
+        let rules = nat.into_iter().flat_map(|table| table.chains.values());
+        let floating: BTreeMap<String, IpAddr> = rules
+            .flat_map(|chain| &chain.rules)
+            .filter_map(|rule| match (&rule.target, &rule.dst) {
+                (Target::Dnat(to), Some(dst)) => Some((to.to.clone(), dst.value.addr())),
+                _ => None,
+            })
+            .collect();
+        for key in netns.rules.keys() {
+            let fixed = key
+                .from
+                .filter(|from| from.prefix_len() == from.max_prefix_len());
+            let floating = fixed.and_then(|fixed| floating.get(&fixed.addr().to_string()));
+            if let Some(floating) = floating {
+                self.floating_priorities
+                    .adopt(&floating.to_string(), key.priority);
+            }
+        }
+    }
+}
+
+/// Where the pairs of link-local addresses begin: 169.254.64.0/18, as Neutron cuts it.
+const FIRST_LINK_LOCAL: Ipv4Addr = Ipv4Addr::new(169, 254, 64, 0);
 
 /// What was given back: to be cleaned on the host before it is given out again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -239,3 +239,23 @@ fn sets_of_addresses_are_neutrons() {
         assert_eq!(want, &seen.netns[&root].ipsets, "{name} {host}");
     }
 }
+
+#[test]
+fn the_numbers_of_a_stock_host_are_kept() {
+    let seen = load("vxlan-dvr-hybrid", "c1").seen;
+    let numbers = plan::Numbers::held_by(&seen, "br-int");
+    let held = |pool: &plan::Pool| -> Vec<u32> { pool.held().map(|(_, number)| number).collect() };
+    assert_eq!(
+        held(&numbers.vlans).len(),
+        3,
+        "red, green and the external network"
+    );
+    assert_eq!(
+        held(&numbers.zones),
+        [4099, 4098, 4097],
+        "in the order of ports' ids"
+    );
+    let floating: Vec<_> = numbers.floating_priorities.held().collect();
+    assert_eq!(floating, [("172.24.4.229", 55_474)]);
+    assert_eq!(held(&numbers.link_local_pairs), [3_139]);
+}
