@@ -173,7 +173,7 @@ impl Machine {
         let mut applied = Applied::default();
         self.apply_filters(have, want, plan, &mut applied, problems)
             .await;
-        self.services.prepare(have, want, problems).await;
+        applied.services = self.services.prepare(have, want, problems);
         let operations = write::operations(&self.ovsdb.cache(), &have.bridges, &want.bridges);
         applied.database = operations.len();
         if !operations.is_empty()
@@ -182,7 +182,7 @@ impl Machine {
             problems.push(Problem::new(&error));
         }
         applied.flows = self.apply_flows(have, want, problems).await;
-        applied.services = self.services.apply(have, want, problems).await;
+        applied.services += self.services.apply(have, want, problems).await;
         applied
     }
 

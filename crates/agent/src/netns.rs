@@ -66,6 +66,14 @@ pub fn list() -> io::Result<Vec<NsName>> {
     Ok(names)
 }
 
+/// The names of the devices where this thread is.
+pub fn devices() -> std::collections::BTreeSet<String> {
+    let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
+    // Two lines of headings, then a name and a colon on each.
+    let names = text.lines().skip(2).filter_map(|line| line.split_once(':'));
+    names.map(|(name, _)| name.trim().to_owned()).collect()
+}
+
 /// Make a namespace and pin it under its name. One that is there already stays as it is.
 pub fn add(name: &NsName) -> Result<(), NetnsError> {
     let fail = |what| {

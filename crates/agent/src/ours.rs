@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::iptables::{Chain, Iptables, Table, Target};
-use host::netns::{Family, Netns};
+use host::netns::{Family, LinkKind, Netns};
 use host::ovs::{Action, Bridge, Flow, Interface, Match, Port, PortRef};
 use host::{HostState, NsName, names};
 
@@ -48,6 +48,7 @@ pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostStat
         // Guests' devices are made by those who plug them.
         root.links.clear();
     }
+    fit_services(&mut fitting, observed, &mut waiting);
     for netns in fitting.netns.values_mut() {
         for table in netns.iptables.values_mut().flat_map(BTreeMap::values_mut) {
             // A built-in chain without a rule of ours is not ours to make.
@@ -59,10 +60,57 @@ pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostStat
             .iptables
             .values_mut()
             .for_each(|tables| tables.retain(|_, table| !table.chains.is_empty()));
-        netns.listeners.clear();
         netns.conntrack.clear();
     }
     (fitting, waiting)
+}
+
+/// A device of the switch that is not made yet: what stands on it waits, and so do the processes
+/// of its namespace.
+fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Waiting>) {
+    let outside = observed.root().map(|root| &root.links);
+    let mut late = BTreeSet::new();
+    for (name, netns) in want.netns.iter_mut().filter(|(name, _)| !name.is_root()) {
+        let inside = observed.netns.get(name).map(|netns| &netns.links);
+        let there = |dev: &String| {
+            inside
+                .into_iter()
+                .chain(outside)
+                .any(|links| links.contains_key(dev))
+        };
+        let missing = netns
+            .links
+            .iter()
+            .filter(|(dev, link)| link.kind != LinkKind::Veth && !there(dev));
+        let missing: BTreeMap<String, host::Why> = missing
+            .map(|(dev, link)| (dev.clone(), link.why.clone()))
+            .collect();
+        let stands = |dev: &str| !missing.contains_key(dev);
+        netns.links.retain(|dev, _| stands(dev));
+        netns.addrs.retain(|key, _| stands(&key.dev));
+        netns.neighbours.retain(|key, _| stands(&key.dev));
+        for routes in netns.routes.values_mut() {
+            routes.retain(|key, _| key.dev.as_deref().is_none_or(stands));
+        }
+        netns.routes.retain(|_, routes| !routes.is_empty());
+        netns
+            .sysctls
+            .retain(|key, _| !missing.keys().any(|dev| key.contains(&format!(".{dev}."))));
+        if !missing.is_empty() {
+            late.insert(name.clone());
+        }
+        waiting.extend(missing.into_iter().map(|(dev, why)| Waiting {
+            what: format!("device {dev} of {name}"),
+            why,
+        }));
+    }
+    want.processes.retain(|_, process| {
+        process
+            .netns
+            .0
+            .as_ref()
+            .is_none_or(|netns| !late.contains(netns))
+    });
 }
 
 fn fit_bridge(
@@ -330,6 +378,8 @@ fn cut_netns(name: &NsName, netns: &Netns, want: &Netns) -> Netns {
     ours.sysctls = keys
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
+    // Listeners are this process's own sockets: no other way to see them is asked.
+    ours.listeners.clone_from(&want.listeners);
     if !name.is_root() {
         crate::ours_netns::cut(netns, want, &mut ours);
     }

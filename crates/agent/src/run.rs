@@ -13,7 +13,7 @@ use crate::drift::{Drift, drift};
 use crate::machine::{Applied, Machine, Problem};
 use crate::openflow::Heard;
 use crate::ours::{self, Bounds, Waiting};
-use crate::ports::Ports;
+use crate::ports::{Changes, Ports};
 use crate::server::{Dial, DialError, Held, HoldReason, Server, Told};
 
 /// Between two readings of everything, for what raises no event.
@@ -182,7 +182,7 @@ impl Agent {
                 self.incoming = Some(Held::default());
                 // Who does not know of us has no view for us.
                 self.reported_at = None;
-                self.report(&[], &[]).await;
+                self.report(Changes::default()).await;
             }
             Told::Lost => {
                 self.connected = false;
@@ -284,6 +284,7 @@ impl Agent {
         let mut problems = Vec::new();
         self.detect_datapath();
         let numbers = self.numbers().await;
+        self.machine.services.show(&view);
         let plan = plan::compile(&view, &self.settings, &numbers);
         let bounds = self.bounds();
         let seen = self.machine.observe(&plan.want, &mut problems).await;
@@ -343,9 +344,9 @@ impl Agent {
             .as_ref()
             .map(|held| held.view.clone())
             .unwrap_or_default();
-        let (up, down) = self.ports.changes(&view, &pass);
-        if self.connected && (!up.is_empty() || !down.is_empty() || self.report_is_due()) {
-            self.report(&up, &down).await;
+        let changes = self.ports.changes(&view, &pass);
+        if self.connected && (!changes.is_empty() || self.report_is_due()) {
+            self.report(changes).await;
         }
         if self.unsaved.is_some_and(|since| since.elapsed() > RETRY) {
             self.save();
@@ -384,14 +385,17 @@ impl Agent {
         self.reported_at.is_none_or(|at| at.elapsed() >= interval)
     }
 
-    async fn report(&mut self, up: &[String], down: &[String]) {
+    async fn report(&mut self, changes: Changes) {
         let Some(server) = self.server.as_ref().filter(|_| self.reports) else {
             return;
         };
         let report = crate::server::Report {
             agents: crate::report::agents(&self.config, &self.settings),
-            ports_up: up.to_vec(),
-            ports_down: down.to_vec(),
+            ports_up: changes.up.clone(),
+            ports_down: changes.down.clone(),
+            dhcp_ready: changes.dhcp_ready.clone(),
+            routers_up: changes.routers_up.clone(),
+            routers_down: changes.routers_down.clone(),
             notes: Vec::new(),
             hold: self.holding.as_ref().map(|(reason, _)| reason.to_string()),
             revision: self.held.as_ref().map_or(0, |held| held.revision),
@@ -400,21 +404,13 @@ impl Agent {
         match server.report(&report).await {
             Ok(()) => {
                 self.reported_at = Some(Instant::now());
-                self.ports.told(up, down);
+                self.ports.told(&changes);
             }
             Err(error) => tracing::warn!(error = crate::chain(&*error), "a report did not arrive"),
         }
     }
 
     fn bounds(&self) -> Bounds {
-        use crate::config::Role;
-        let mut netns_prefixes = Vec::new();
-        if self.config.has(Role::Dhcp) {
-            netns_prefixes.push("qdhcp-");
-        }
-        if self.config.has(Role::L3) {
-            netns_prefixes.extend(["qrouter-", "snat-", "fip-"]);
-        }
         Bounds {
             foreign_cookies: self.config.foreign_cookies.iter().copied().collect(),
             own_bridges: [
@@ -423,7 +419,7 @@ impl Agent {
             ]
             .map(Clone::clone)
             .into(),
-            netns_prefixes,
+            netns_prefixes: crate::services::prefixes(&self.config),
         }
     }
 

@@ -16,8 +16,13 @@ use rig::Rig;
 
 /// A compute host of the scenario, its guests' ports plugged.
 fn host(rig: &Rig) -> Config {
+    configure(rig, "c1", "['l2']")
+}
+
+/// A host of the scenario.
+fn configure(rig: &Rig, name: &str, roles: &str) -> Config {
     let state = reference::intent("vxlan-legacy-hybrid");
-    let view = view(&state, &"c1".into());
+    let view = view(&state, &name.into());
     rig.run(&[
         "ovs-vsctl",
         "--no-wait",
@@ -29,7 +34,11 @@ fn host(rig: &Rig) -> Config {
         "br-ex",
         "datapath_type=netdev",
     ]);
-    for port in view.ports.values().filter(|port| port.is_bound_to("c1")) {
+    for port in view
+        .ports
+        .values()
+        .filter(|port| port.is_bound_to(name) && !port.is_network_owned())
+    {
         let id = port.id.to_string();
         let (qvo, qvb) = (host::names::qvo(&id), host::names::qvb(&id));
         rig.run(&[
@@ -66,8 +75,8 @@ fn host(rig: &Rig) -> Config {
     held.save(&rig.path("state/view.json"))
         .expect("a kept view");
     let text = format!(
-        "host = 'c1'\nserver = 'unix:/nowhere'\novsdb = '{}'\nstate_dir = '{}'\ndatapath_type = 'netdev'\n\
-         local_ip = '10.30.0.12'\ntunnel_types = ['vxlan']\nbridge_mappings = {{ external = 'br-ex' }}",
+        "host = '{name}'\nserver = 'unix:/nowhere'\novsdb = '{}'\nstate_dir = '{}'\ndatapath_type = 'netdev'\n\
+         local_ip = '10.30.0.12'\ntunnel_types = ['vxlan']\nroles = {roles}\nbridge_mappings = {{ external = 'br-ex' }}",
         rig.path("db.sock").display(),
         rig.path("state").display(),
     );
@@ -186,4 +195,43 @@ async fn a_switch_that_was_restarted_gets_everything_back() {
     rig.kill_switch();
     rig.start_switch();
     heal("flows", &mut agent, || flows(&rig, "br-int") == before).await;
+}
+
+#[tokio::test]
+async fn a_network_node_serves_dhcp_and_routes_and_a_restart_writes_nothing() {
+    let rig = Rig::start();
+    let config = configure(&rig, "net", "['l2', 'dhcp', 'l3', 'metadata']");
+    let mut agent = ready(config.clone()).await;
+    converge(&mut agent).await;
+    let namespaces = rig.run(&["ip", "netns", "list"]);
+    assert_eq!(namespaces.matches("qdhcp-").count(), 3, "{namespaces}");
+    let router = namespaces
+        .split_whitespace()
+        .find(|name| name.starts_with("qrouter-"))
+        .expect("a router");
+    let addresses = rig.run(&["ip", "netns", "exec", router, "ip", "-o", "-4", "addr"]);
+    assert!(
+        addresses.contains("10.1.0.1/24") && addresses.contains("172.24.4."),
+        "{addresses}"
+    );
+    let nat = rig.run(&["ip", "netns", "exec", router, "iptables-save", "-t", "nat"]);
+    assert!(nat.contains("neutron-l3-agent-float-snat"), "{nat}");
+    assert_eq!(rig.services().len(), 3, "a dnsmasq a network");
+    drop(agent);
+
+    let before = rig.services();
+    let mut agent = ready(config).await;
+    let pass = agent.pass(true).await.expect("a pass");
+    let left: Vec<String> = pass.left.iter().map(ToString::to_string).collect();
+    // The listeners for metadata are this process's own.
+    assert_eq!(
+        (
+            pass.applied.database,
+            pass.applied.flows,
+            pass.applied.filters,
+            left
+        ),
+        (0, 0, 0, vec![])
+    );
+    assert_eq!(rig.services(), before, "the servers go on");
 }

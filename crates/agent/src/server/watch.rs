@@ -72,6 +72,13 @@ pub struct Report {
     pub agents: Vec<Agent>,
     pub ports_up: Vec<String>,
     pub ports_down: Vec<String>,
+    /// Ports whose DHCP server here knows them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dhcp_ready: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routers_up: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routers_down: Vec<String>,
     /// Everything else that operators want to see: drift, errors, why it holds still.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

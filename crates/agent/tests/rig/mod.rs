@@ -137,8 +137,30 @@ impl Rig {
     }
 }
 
+impl Rig {
+    /// The processes that DHCP servers run as.
+    pub(crate) fn services(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("state/dhcp"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut pids: Vec<String> = entries
+            .filter_map(|entry| std::fs::read_to_string(entry.path().join("pid")).ok())
+            .map(|pid| pid.trim().to_owned())
+            .collect();
+        pids.sort();
+        pids
+    }
+}
+
 impl Drop for Rig {
     fn drop(&mut self) {
+        for pid in self.services().iter().filter_map(|pid| pid.parse().ok()) {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
         end(&mut self.switch);
         end(&mut self.database);
     }

@@ -1,0 +1,180 @@
+//! Processes that serve a namespace and outlive the agent: they are found again by their pid file
+//! and started anew only when their arguments change. A changed file is told by a signal.
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use host::diff::diff;
+use host::process::Process;
+use host::{HostState, NsName};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::exec::Program;
+use crate::machine::Problem;
+
+/// How long a process may take to end by itself.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Where a process keeps its number: its arguments say so.
+fn pid_file(process: &Process) -> Option<PathBuf> {
+    let mut argv = process.argv.iter();
+    while let Some(word) = argv.next() {
+        if let Some(path) = word.strip_prefix("--pid-file=") {
+            return Some(path.into());
+        }
+        if word == "-p" {
+            return argv.next().map(Into::into);
+        }
+    }
+    None
+}
+
+/// The process of a pid file, if it is one that runs this program.
+fn running(pid_file: &Path, program: &str) -> Option<Process> {
+    let pid: i32 = std::fs::read_to_string(pid_file)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = bytes
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty());
+    let argv: Vec<String> = words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect();
+    let name = Path::new(argv.first()?)
+        .file_name()?
+        .to_string_lossy()
+        .into_owned();
+    // The number may have become another's since.
+    (name == program).then(|| Process {
+        argv,
+        pid: Some(pid as u32).into(),
+        ..Process::default()
+    })
+}
+
+/// Find the wanted processes, and the DHCP servers of networks that are not served any more.
+pub(super) fn observe(state: &Path, want: &HostState, seen: &mut HostState) {
+    for (key, process) in &want.processes {
+        let found = pid_file(process).zip(process.argv.first());
+        if let Some(found) = found.and_then(|(file, program)| running(&file, program)) {
+            seen.processes.insert(key.clone(), found);
+        }
+    }
+    for entry in std::fs::read_dir(state.join("dhcp"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let key = format!("dnsmasq {}", entry.file_name().to_string_lossy());
+        if !want.processes.contains_key(&key)
+            && let Some(found) = running(&entry.path().join("pid"), "dnsmasq")
+        {
+            seen.processes.insert(key, found);
+        }
+    }
+}
+
+/// Start, restart and end what differs; tell the others of their files.
+pub(super) async fn apply(
+    state: &Path,
+    have: &HostState,
+    want: &HostState,
+    problems: &mut Vec<Problem>,
+) -> usize {
+    let difference = diff(&have.processes, &want.processes);
+    for (_, process) in &difference.remove {
+        end(process).await;
+    }
+    for put in &difference.put {
+        if let Some(old) = put.old {
+            end(old).await;
+        }
+        if let Err(error) = start(put.new).await {
+            problems.push(Problem {
+                text: crate::chain(&error),
+                why: put.new.why.clone(),
+            });
+        }
+    }
+    let changed = diff(&have.files, &want.files);
+    for (key, process) in &want.processes {
+        let started = difference.put.iter().any(|put| put.key == key);
+        let reads = |path: &str| {
+            let full = state.join(path);
+            let dir = full
+                .parent()
+                .map(|dir| dir.to_string_lossy().into_owned())
+                .unwrap_or_default();
+            process.argv.iter().any(|word| word.contains(&dir))
+        };
+        if !started && changed.put.iter().any(|put| reads(put.key)) {
+            signal(have.processes.get(key), Signal::SIGHUP);
+        }
+    }
+    difference.len()
+}
+
+async fn start(process: &Process) -> Result<(), crate::exec::ExecError> {
+    if let Some(dir) = pid_file(process).and_then(|path| path.parent().map(Path::to_owned)) {
+        // Without it the program itself says what is wrong.
+        let _ = std::fs::create_dir_all(dir);
+    }
+    let netns = process.netns.0.clone().unwrap_or_else(NsName::root);
+    Program::new(process.argv.clone())
+        .within(&netns)
+        .run()
+        .await
+        .map(drop)
+}
+
+fn signal(process: Option<&Process>, signal: Signal) {
+    if let Some(pid) = process.and_then(|process| process.pid.0) {
+        // It may have ended by itself: the next pass sees that.
+        let _ = kill(Pid::from_raw(pid as i32), signal);
+    }
+}
+
+async fn end(process: &Process) {
+    signal(Some(process), Signal::SIGTERM);
+    let Some(pid) = process.pid.0 else {
+        return;
+    };
+    let path = format!("/proc/{pid}");
+    let end = tokio::time::Instant::now() + GRACE;
+    while Path::new(&path).exists() {
+        if tokio::time::Instant::now() > end {
+            signal(Some(process), Signal::SIGKILL);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_pid_file_and_its_program() {
+        let argv = |words: &[&str]| Process {
+            argv: words.iter().map(|w| (*w).to_owned()).collect(),
+            ..Process::default()
+        };
+        assert_eq!(
+            pid_file(&argv(&["dnsmasq", "--pid-file=/a/pid"])),
+            Some("/a/pid".into())
+        );
+        assert_eq!(
+            pid_file(&argv(&["radvd", "-C", "x", "-p", "/b"])),
+            Some("/b".into())
+        );
+        assert_eq!(pid_file(&argv(&["sleep"])), None);
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("pid");
+        std::fs::write(&path, format!("{}\n", std::process::id())).expect("written");
+        assert_eq!(running(&path, "dnsmasq"), None, "the number is another's");
+    }
+}

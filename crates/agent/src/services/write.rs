@@ -1,0 +1,319 @@
+//! Changing a namespace: devices, addresses, routes, rules, neighbours, in one batch of `ip`.
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use host::diff::{Put, diff};
+use host::netns::{
+    Family, Link, LinkKind, Netns, RouteKey, RuleAction, RuleKey, print_ip_rule, print_neighbour,
+    print_route,
+};
+use host::{HostState, NsName};
+
+use crate::exec::{ExecError, Program};
+
+/// Bring devices in, then everything else inside.
+pub(super) async fn netns(
+    name: &NsName,
+    have: &Netns,
+    want: &Netns,
+    all: &HostState,
+) -> Result<(), ExecError> {
+    let outside = bring(name, have, want, all);
+    if !outside.is_empty() {
+        // A device that the switch has not made yet is brought when it has.
+        batch(&NsName::root(), outside).await?;
+    }
+    let inside = script(have, want);
+    if inside.is_empty() {
+        return Ok(());
+    }
+    batch(name, inside).await
+}
+
+async fn batch(netns: &NsName, script: String) -> Result<(), ExecError> {
+    // One line that fails does not keep the others from being done.
+    Program::new(["ip", "-force", "-batch", "-"])
+        .within(netns)
+        .reading(script)
+        .run()
+        .await
+        .map(drop)
+}
+
+/// What is said in the host's own namespace: devices of the switch move, pairs are made.
+fn bring(name: &NsName, have: &Netns, want: &Netns, all: &HostState) -> String {
+    let mut out = String::new();
+    let there = crate::netns::devices();
+    for put in diff(&have.links, &want.links)
+        .put
+        .iter()
+        .filter(|put| put.old.is_none())
+    {
+        match (&put.new.kind, &put.new.peer) {
+            (LinkKind::Veth, Some(peer)) => {
+                // Both ends are wanted; the one whose name comes first is the one that is made.
+                let elsewhere = all
+                    .netns
+                    .iter()
+                    .find(|(_, netns)| netns.links.contains_key(peer));
+                if let Some((elsewhere, _)) = elsewhere.filter(|_| put.key < peer) {
+                    let _ = writeln!(
+                        out,
+                        "link add {} netns {name} type veth peer name {peer} netns {elsewhere}",
+                        put.key
+                    );
+                }
+            }
+            _ if there.contains(put.key) => {
+                let _ = writeln!(out, "link set {} netns {name}", put.key);
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+fn script(have: &Netns, want: &Netns) -> String {
+    let mut out = String::from("link set lo up\n");
+    let begin = out.len();
+    for put in diff(&have.links, &want.links).put {
+        link(&put, &mut out);
+    }
+    let addrs = diff(&have.addrs, &want.addrs);
+    for (key, _) in &addrs.remove {
+        let _ = writeln!(out, "addr del {} dev {}", key.net, key.dev);
+    }
+    for put in &addrs.put {
+        let broadcast = put
+            .new
+            .broadcast
+            .map(|ip| format!(" brd {ip}"))
+            .unwrap_or_default();
+        let scope = if put.new.scope.is_empty() {
+            "global"
+        } else {
+            &put.new.scope
+        };
+        let _ = writeln!(
+            out,
+            "addr replace {}{broadcast} scope {scope} dev {}",
+            put.key.net, put.key.dev
+        );
+    }
+    routes(have, want, &mut out);
+    rules(have, want, &mut out);
+    neighbours(have, want, &mut out);
+    if out.len() == begin {
+        String::new()
+    } else {
+        out
+    }
+}
+
+fn link(put: &Put<'_, String, Link>, out: &mut String) {
+    let (name, new) = (put.key, put.new);
+    let differs = |part: fn(&Link) -> Option<String>| {
+        part(new).filter(|now| put.old.and_then(part).as_ref() != Some(now))
+    };
+    if let Some(mac) = differs(|link| link.mac.map(|mac| mac.to_string())) {
+        let _ = writeln!(out, "link set dev {name} address {mac}");
+    }
+    if let Some(mtu) = differs(|link| (link.mtu != 0).then(|| link.mtu.to_string())) {
+        let _ = writeln!(out, "link set dev {name} mtu {mtu}");
+    }
+    if put.old.is_none_or(|old| old.up != new.up) {
+        let _ = writeln!(
+            out,
+            "link set dev {name} {}",
+            if new.up { "up" } else { "down" }
+        );
+    }
+}
+
+fn version(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "-4" } else { "-6" }
+}
+
+/// A route's words for a command: the table has to be said also when it is main.
+fn routes(have: &Netns, want: &Netns, out: &mut String) {
+    let none = BTreeMap::new();
+    let tables: std::collections::BTreeSet<u32> = have
+        .routes
+        .keys()
+        .chain(want.routes.keys())
+        .copied()
+        .collect();
+    let (mut direct, mut via, mut gone) = (String::new(), String::new(), String::new());
+    for table in tables {
+        let of = |netns: &Netns| netns.routes.get(&table).unwrap_or(&none).clone();
+        let (old, new) = (of(have), of(want));
+        let difference = diff(&old, &new);
+        for (key, _) in &difference.remove {
+            let _ = writeln!(gone, "route del {} table {table}", place(key));
+        }
+        for put in &difference.put {
+            // What a gateway is reached by comes before what it leads to.
+            let to = if put.new.via.is_some() {
+                &mut via
+            } else {
+                &mut direct
+            };
+            let _ = writeln!(
+                to,
+                "route replace {} table {table}",
+                print_route(254, put.key, put.new).replace("\n\t", " ")
+            );
+        }
+    }
+    out.push_str(&gone);
+    out.push_str(&direct);
+    out.push_str(&via);
+}
+
+fn place(key: &RouteKey) -> String {
+    let mut text = key.dst.to_string();
+    if let Some(dev) = &key.dev {
+        let _ = write!(text, " dev {dev}");
+    }
+    if key.metric != 0 {
+        let _ = write!(text, " metric {}", key.metric);
+    }
+    text
+}
+
+fn rule_words(key: &RuleKey, action: &RuleAction) -> String {
+    let text = print_ip_rule(key, action);
+    let words = text
+        .split_once(":\t")
+        .map_or(text.as_str(), |(_, words)| words);
+    format!("priority {} {words}", key.priority)
+}
+
+fn rules(have: &Netns, want: &Netns, out: &mut String) {
+    let difference = diff(&have.rules, &want.rules);
+    let family = |key: &RuleKey| if key.family == Family::V4 { "-4" } else { "-6" };
+    let mut say = |verb: &str, key: &RuleKey, action: &RuleAction| {
+        let _ = writeln!(
+            out,
+            "rule {verb} {}",
+            with_family(family(key), &rule_words(key, action))
+        );
+    };
+    for (key, action) in &difference.remove {
+        say("del", key, action);
+    }
+    for put in &difference.put {
+        if let Some(old) = put.old {
+            say("del", put.key, old);
+        }
+        say("add", put.key, put.new);
+    }
+}
+
+/// In a batch the family is that of the addresses; a rule without any says `from` one.
+fn with_family(family: &str, words: &str) -> String {
+    match (
+        family,
+        words.contains("from all") && !words.contains(" to "),
+    ) {
+        ("-6", true) => words.replacen("from all", "from ::/0", 1),
+        _ => words.to_owned(),
+    }
+}
+
+fn neighbours(have: &Netns, want: &Netns, out: &mut String) {
+    let difference = diff(&have.neighbours, &want.neighbours);
+    for (key, _) in &difference.remove {
+        let _ = writeln!(out, "neigh del {} dev {}", key.ip, key.dev);
+    }
+    for put in &difference.put {
+        let text = print_neighbour(put.key, put.new).replace("PERMANENT", "nud permanent");
+        let _ = writeln!(out, "neigh replace {text}");
+    }
+}
+
+/// Say who has the addresses that are new here, so that nobody goes on sending elsewhere.
+pub(super) fn announce(name: &NsName, have: &Netns, want: &Netns) {
+    for put in diff(&have.addrs, &want.addrs)
+        .put
+        .iter()
+        .filter(|put| put.old.is_none())
+    {
+        let (dev, address) = (put.key.dev.clone(), put.key.net.addr());
+        if version(address) == "-6" || address.is_loopback() {
+            continue;
+        }
+        let name = name.clone();
+        tokio::spawn(async move {
+            let argv = [
+                "arping",
+                "-U",
+                "-c",
+                "3",
+                "-w",
+                "4",
+                "-I",
+                &dev,
+                &address.to_string(),
+            ]
+            .map(str::to_owned);
+            // A device that is gone again has nothing to announce.
+            if let Err(error) = Program::new(argv).within(&name).run().await {
+                tracing::debug!(error = crate::chain(&error), "an address was not announced");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::netns::{Addr, AddrKey, Route};
+
+    #[test]
+    fn a_device_is_set_up_in_order() {
+        let mut want = Netns::default();
+        let link = Link {
+            mac: "fa:16:3e:00:00:01".parse().ok(),
+            mtu: 1450,
+            up: true,
+            ..Link::default()
+        };
+        want.links.insert("qr-1".to_owned(), link);
+        let net = "10.0.0.1/24".parse().expect("a net");
+        let addr = Addr {
+            broadcast: "10.0.0.255".parse().ok(),
+            scope: "global".to_owned(),
+            ..Addr::default()
+        };
+        want.addrs.insert(
+            AddrKey {
+                dev: "qr-1".to_owned(),
+                net,
+            },
+            addr,
+        );
+        let key = RouteKey {
+            dst: "0.0.0.0/0".parse().expect("a net"),
+            metric: 0,
+            kind: host::netns::RouteKind::Unicast,
+            dev: Some("qr-1".to_owned()),
+            tos: 0,
+        };
+        let route = Route {
+            via: "10.0.0.254".parse().ok(),
+            proto: "static".to_owned(),
+            ..Route::default()
+        };
+        want.routes.entry(254).or_default().insert(key, route);
+        assert_eq!(
+            script(&Netns::default(), &want),
+            "link set lo up\nlink set dev qr-1 address fa:16:3e:00:00:01\nlink set dev qr-1 mtu 1450\n\
+             link set dev qr-1 up\naddr replace 10.0.0.1/24 brd 10.0.0.255 scope global dev qr-1\n\
+             route replace default via 10.0.0.254 dev qr-1 proto static table 254\n"
+        );
+        assert_eq!(script(&want, &want), "");
+        assert!(script(&want, &Netns::default()).contains("addr del 10.0.0.1/24 dev qr-1"));
+    }
+}
