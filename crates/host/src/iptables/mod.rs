@@ -1,6 +1,7 @@
 //! iptables, both versions of IP: tables, chains, rules. A rule is typed where `walk` has to
 //! evaluate it and `plan` has to write it; the rest is kept as it stood.
 mod condition;
+mod icmp;
 mod print;
 mod read;
 mod target;
