@@ -48,9 +48,13 @@ pub(crate) fn mode(agent: &Agent) -> Mode {
 
 /// Whether the server makes and binds the ports that the agent's services need. Neutron's own
 /// agents ask for theirs in calls of their own; what is known of one (its entry in a store that was
-/// taken over) shows by a setting that all of them report.
+/// taken over) shows by the counts that they report of what they serve, which ours don't.
 pub(crate) fn takes_ports(agent: &Agent) -> bool {
-    !agent.configurations.contains_key("log_agent_heartbeats")
+    let counts = match agent.agent_type {
+        AgentType::Dhcp => "networks",
+        _ => "routers",
+    };
+    !agent.configurations.contains_key(counts)
 }
 
 /// The agent of a type on a host.

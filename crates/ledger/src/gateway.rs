@@ -25,6 +25,8 @@ pub(crate) fn set(txn: &mut Txn<'_>, id: RouterId, info: &Value) -> Result<(), R
         Some(given) if !given.is_null() => Some(fixed_ips::read(given)?),
         _ => None,
     };
+    // None named is as good as any.
+    let wanted = wanted.filter(|wanted| !wanted.is_empty());
     let held = current(txn, id)?.gateway.clone();
     let port = match held {
         Some(held) if held.network_id == network.id => readdress(txn, &held, wanted.as_deref())?,

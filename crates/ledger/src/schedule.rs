@@ -26,7 +26,9 @@ pub(crate) fn network(txn: &mut Txn<'_>, id: NetworkId) {
         }
     }
     for agent in agents_of(txn, id) {
-        make_port(txn, &agent, id);
+        if lacks_port(txn, &agent, id) {
+            make_port(txn, &agent, id);
+        }
     }
 }
 
@@ -81,9 +83,7 @@ fn bind(txn: &mut Txn<'_>, network_id: NetworkId, agent_id: AgentId) {
 /// A server whose subnets have no free address goes on with those that it has; one that has none
 /// asks again when the network's subnets change.
 fn make_port(txn: &mut Txn<'_>, agent: &Agent, network: NetworkId) {
-    if agent::takes_ports(agent) {
-        let _ = dhcp_port::ensure(txn, &agent.host, network);
-    }
+    let _ = dhcp_port::ensure(txn, &agent.host, network);
 }
 
 /// What waits for an agent of this kind.
@@ -170,7 +170,9 @@ pub(crate) fn add(txn: &mut Txn<'_>, agent: &str, network: &str) -> Result<Answe
         return Err(Refusal::network_already_hosted(found.id, agent.id));
     }
     bind(txn, found.id, agent.id);
-    make_port(txn, &agent, found.id);
+    if agent::takes_ports(&agent) {
+        make_port(txn, &agent, found.id);
+    }
     Ok(Answer::Done)
 }
 

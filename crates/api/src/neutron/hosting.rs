@@ -50,8 +50,8 @@ pub(super) fn hosted(scene: &Scene<'_>, agent: &str, what: Served) -> Result<Rep
     let state = scene.state();
     Ok(match what {
         Served::Router => {
-            let ids = state.index.routers_of_agent.of(&agent.id);
-            let routers = ids.filter_map(|id| state.routers.get(id));
+            let ids = ledger::routers_of_agent(state, agent.id);
+            let routers = ids.iter().filter_map(|id| state.routers.get(id));
             reply(scene, "routers", routers.map(|it| &**it))
         }
         Served::Network => {
@@ -65,15 +65,17 @@ pub(super) fn hosted(scene: &Scene<'_>, agent: &str, what: Served) -> Result<Rep
 /// `GET routers/ID/l3-agents`
 pub(super) fn hosting(scene: &Scene<'_>, what: Served, id: &str) -> Result<Reply, Fault> {
     require(scene, format!("get_{}", what.nouns().2))?;
-    let index = &scene.state().index;
+    let state = scene.state();
     // A network that is not there is served by nobody; a router that is not there is missed.
     let ids: Vec<_> = match what {
         Served::Router => {
             let router = scene.find::<Router>(id)?;
-            index.agents_of_router.of(&router.id).copied().collect()
+            let agents = ledger::agents_of_router(state, router.id);
+            agents.into_iter().collect()
         }
         Served::Network => match scene.find::<Network>(id) {
-            Ok(network) => index
+            Ok(network) => state
+                .index
                 .dhcp_agents_of_network
                 .of(&network.id)
                 .copied()
@@ -81,7 +83,7 @@ pub(super) fn hosting(scene: &Scene<'_>, what: Served, id: &str) -> Result<Reply
             Err(_) => Vec::new(),
         },
     };
-    let agents = ids.iter().filter_map(|id| scene.state().agents.get(id));
+    let agents = ids.iter().filter_map(|id| state.agents.get(id));
     Ok(reply(scene, "agents", agents.map(|it| &**it)))
 }
 
