@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use super::icmp::{ICMP_NAMES, ICMP6_NAMES};
-use super::words::{Tokens, word};
+use super::words::{Tokens, free_text, word};
 use super::{Condition, ConnState, IcmpKind, Mark, Maybe, PortRange, PortSide};
 use crate::ParseError;
 use crate::text::number;
@@ -133,8 +133,8 @@ fn ports(module: &str, options: &[Opt]) -> Option<Condition> {
     let (mut sport, mut dport, mut flags) = (None, None, None);
     for option in options {
         match option.name.as_str() {
-            "--sport" | "--source-port" => sport = Some(option.one(port_range)?),
-            "--dport" | "--destination-port" => dport = Some(option.one(port_range)?),
+            "--sport" | "--source-port" => sport = some_ports(option.one(port_range)?),
+            "--dport" | "--destination-port" => dport = some_ports(option.one(port_range)?),
             "--tcp-flags" => {
                 let [looked_at, set] = option.values.as_slice() else {
                     return None;
@@ -159,6 +159,15 @@ fn ports(module: &str, options: &[Opt]) -> Option<Condition> {
         dport,
         flags,
     })
+}
+
+/// Every port is no condition: iptables does not print it either.
+fn some_ports(ports: Maybe<PortRange>) -> Option<Maybe<PortRange>> {
+    let every = PortRange {
+        first: 0,
+        last: u16::MAX,
+    };
+    Some(ports).filter(|ports| ports.not || ports.value != every)
 }
 
 fn tcp_flags(text: &str) -> BTreeSet<String> {
@@ -481,7 +490,7 @@ impl Condition {
             }
             Condition::Comment(text) => {
                 out.push_str("comment --comment ");
-                out.push_str(&word(text));
+                out.push_str(&free_text(text));
             }
             Condition::Unknown { module, options } => {
                 out.push_str(&word(module));

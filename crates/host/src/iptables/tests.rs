@@ -28,6 +28,9 @@ const REAL: &[&str] = &[
     "-p icmp -m icmp --icmp-type 8/0 -j ACCEPT",
     "-p gre ! -f -g elsewhere",
     "-m limit --limit 5/min -j NFQUEUE --queue-num 3",
+    "-m comment --comment \"it\\'s \\\"so\\\" \\\\ x.\" -j ACCEPT",
+    "-m comment --comment \"a.b\" -j ACCEPT",
+    "-m comment --comment a_b-1 -j ACCEPT",
     "",
 ];
 
@@ -63,6 +66,7 @@ fn spellings_of_one_rule_are_equal() {
             "-j MARK --set-xmark 0x1/0xffffffff",
         ),
         ("-s 0.0.0.0/0 -j DROP", "-j DROP"),
+        ("-p udp --dport 0:65535", "-p udp -m udp"),
         ("-j NOTRACK", "-j CT --notrack"),
         (
             "-p icmpv6 -m icmp6 --icmpv6-type echo-request",

@@ -45,13 +45,35 @@ pub(super) fn tokens(line: &str) -> Result<Vec<Token>, ParseError> {
     Ok(out)
 }
 
-/// A word as iptables-save writes it: quoted when it has anything but the plainest characters.
+/// A word of names and numbers as iptables-save writes it: in quotes only when it has to be.
 pub(super) fn word(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:/,+=%*@^[]~{}<>|&;?!#()$".contains(c);
+    let plain = |c: char| c.is_ascii_graphic() && !"\"'\\`".contains(c);
     match !text.is_empty() && text.chars().all(plain) {
         true => text.to_owned(),
-        false => crate::text::quote(text),
+        false => quote(text),
     }
+}
+
+/// Free text as iptables-save writes it: in quotes when it has more than letters, digits, `_`, `-`.
+pub(super) fn free_text(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => quote(text),
+    }
+}
+
+fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        if matches!(c, '"' | '\'' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out.push('"');
+    out
 }
 
 /// Words taken one after the other.
