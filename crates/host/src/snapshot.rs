@@ -1,7 +1,11 @@
 //! A host as a folder of the tools' own texts: what a plain script collects on any host, ours or
 //! not. Reading is a pure function of the files' contents; a file that cannot be read is a
 //! problem that is named, and the rest is read all the same.
+mod write;
+
 use std::collections::BTreeMap;
+
+pub use write::write;
 
 use crate::netns::{self, Family, Netns};
 use crate::ovs::{self, Bridge, Tables};

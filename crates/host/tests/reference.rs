@@ -136,3 +136,18 @@ fn no_line_of_a_listing_is_lost() {
         }
     }
 }
+
+#[test]
+fn a_host_that_was_read_is_written_and_read_again() {
+    for (name, files) in hosts() {
+        let state = snapshot::load("c1", &files).state;
+        let again = snapshot::load("c1", &snapshot::write(&state));
+        assert_eq!(again.problems, [], "{name}");
+        assert_eq!(again.unread, Vec::<String>::new(), "{name}");
+        assert_eq!(again.state.bridges, state.bridges, "{name}");
+        for (ns, netns) in &state.netns {
+            assert_eq!(&again.state.netns[ns], netns, "{name} {ns}");
+        }
+        assert!(again.state == state, "{name}");
+    }
+}

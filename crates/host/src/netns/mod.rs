@@ -290,7 +290,7 @@ pub struct Connection {
     pub unreplied: bool,
     pub mark: u32,
     pub zone: u16,
-    pub timeout_s: Option<u64>,
+    pub timeout_s: Shown<Option<u64>>,
     /// Everything else, as it stood.
     pub rest: Vec<String>,
 }

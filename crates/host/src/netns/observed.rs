@@ -115,7 +115,7 @@ fn read_connection(line: &str) -> Result<Connection, ParseError> {
     };
     words.next_if(|w| w.text.parse::<u8>().is_ok());
     let timeout = words.next_if(|w| w.text.parse::<u64>().is_ok());
-    connection.timeout_s = timeout.and_then(|w| w.text.parse().ok());
+    connection.timeout_s.0 = timeout.and_then(|w| w.text.parse().ok());
     for word in words {
         read_part(&mut connection, &word)?;
     }
