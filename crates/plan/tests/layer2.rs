@@ -259,3 +259,18 @@ fn the_numbers_of_a_stock_host_are_kept() {
     assert_eq!(floating, [("172.24.4.229", 55_474)]);
     assert_eq!(held(&numbers.link_local_pairs), [3_139]);
 }
+
+#[test]
+fn a_plan_is_written_and_read_as_a_host_is() {
+    for (name, host) in [LEGACY[0], LEGACY[1], ("vxlan-dvr-hybrid", "net")] {
+        let want = load(name, host).planned.want;
+        let read = host::snapshot::load(host, &host::snapshot::write(&want));
+        assert_eq!(read.problems, [], "{name} {host}");
+        assert_eq!(read.state.bridges, want.bridges, "{name} {host}");
+        for (ns, netns) in &want.netns {
+            assert_eq!(&read.state.netns[ns], netns, "{name} {host} {ns}");
+        }
+        assert_eq!(read.state.files, want.files, "{name} {host}");
+        assert_eq!(read.state.processes, want.processes, "{name} {host}");
+    }
+}
