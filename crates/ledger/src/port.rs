@@ -239,7 +239,7 @@ fn change_device(txn: &Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Re
         port.device_id = device.into();
     }
     let is_changed = port.device_owner != held.0 || port.device_id != held.1;
-    let is_routers = OF_ROUTERS.contains(&held.0.as_str());
+    let is_routers = owner::ROUTER_PORTS.contains(&held.0.as_str());
     if is_changed && is_routers && txn.find::<Router>(&held.1).is_some() {
         let why = format!("Port already has an attached device {}", held.1);
         return Err(Refusal::port_in_use(port.id, port.network_id, why));
@@ -249,14 +249,6 @@ fn change_device(txn: &Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Re
     }
     Ok(())
 }
-
-/// Owners of ports that are a router's parts.
-const OF_ROUTERS: [&str; 4] = [
-    owner::ROUTER_INTERFACE,
-    owner::ROUTER_INTERFACE_DVR,
-    owner::ROUTER_GATEWAY,
-    owner::ROUTER_SNAT,
-];
 
 /// Neutron writes a binding, and port security with its groups, apart from the port: each counts.
 fn further_counts(current: &Port, port: &Port) -> u64 {
@@ -365,23 +357,30 @@ fn delete(txn: &mut Txn<'_>, key: &str) -> Result<(), Refusal> {
     let Some(port) = txn.find::<Port>(key) else {
         return Err(Refusal::port_not_found(key));
     };
-    let guarded = match port.device_owner.as_str() {
-        owner::FLOATING_IP => txn.state().index.floating_ip_of_floating_port.any(&port.id),
+    let interface = match port.device_owner.as_str() {
         owner::ROUTER_INTERFACE
         | owner::ROUTER_INTERFACE_DVR
-        | owner::ROUTER_GATEWAY
         | owner::ROUTER_SNAT
         | owner::FIP_AGENT_GATEWAY => {
             txn.find::<Router>(&port.device_id).is_some() && !port.fixed_ips.is_empty()
         }
         _ => false,
     };
+    let guarded = interface || is_anothers_end(txn, &port);
     if guarded {
         let why = format!("has device owner {}", port.device_owner);
         return Err(Refusal::service_port_in_use(port.id, why));
     }
     remove(txn, port.id);
     Ok(())
+}
+
+/// A router's gateway or a floating IP's own port: what it belongs to says so, and ends with it.
+fn is_anothers_end(txn: &Txn<'_>, port: &Port) -> bool {
+    let router = txn.find::<Router>(&port.device_id);
+    let gateway = router.as_ref().and_then(|router| router.gateway.as_ref());
+    gateway.is_some_and(|gateway| gateway.port_id == port.id)
+        || txn.state().index.floating_ip_of_floating_port.any(&port.id)
 }
 
 /// Takes a port away; floating IPs that led to it lead nowhere.
