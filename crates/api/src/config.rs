@@ -24,6 +24,8 @@ pub struct Config {
     pub embedded: Embedded,
     pub keystone: Keystone,
     pub nova: Option<Nova>,
+    /// The server's own metadata service, for clouds without Nova.
+    pub metadata: Option<Metadata>,
     pub ledger: ledger::Config,
 }
 
@@ -41,6 +43,7 @@ impl Default for Config {
             embedded: Embedded::default(),
             keystone: Keystone::default(),
             nova: None,
+            metadata: None,
             ledger: ledger::Config::default(),
         }
     }
@@ -75,6 +78,16 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The certificate's private key, PEM.
     pub key: PathBuf,
+}
+
+/// `[metadata]`: what guests hear when they ask who they are, where no Nova says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// Where agents pass guests' requests on to.
+    pub listen: SocketAddr,
+    /// A file with the secret that agents sign instances' ids with; its first line.
+    pub secret_file: PathBuf,
 }
 
 /// `[limits]`: what clients may take of the server.

@@ -6,6 +6,7 @@ pub mod config;
 pub mod fault;
 pub mod hub;
 pub mod identity;
+pub mod metadata;
 pub mod neutron;
 pub mod policy;
 pub mod replica;

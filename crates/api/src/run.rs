@@ -11,6 +11,7 @@ use crate::{
     chores,
     config::{Config, IdentityKind},
     identity::Identity,
+    metadata,
     policy::{Policy, PolicyError},
     replica::{Member, Replica},
     rules::Rules,
@@ -72,6 +73,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     };
     let listener_of_agents = agents(&config, api.clone()).await?;
     tokio::spawn(listener_of_agents.run(stop.clone()));
+    if let Some(listener) = metadata(&config, api.clone()).await? {
+        tokio::spawn(listener.run(stop.clone()));
+    }
     tokio::spawn(chores::run(api.clone(), stop.clone()));
     let limits = Limits {
         body: config.limits.body,
@@ -123,6 +127,29 @@ async fn agents(config: &Config, api: Arc<Api>) -> Result<Listener, RunError> {
         tls,
         tokens,
     })
+}
+
+/// The metadata service's listener, where there is to be one.
+async fn metadata(config: &Config, api: Arc<Api>) -> Result<Option<metadata::Listener>, RunError> {
+    let Some(settings) = &config.metadata else {
+        return Ok(None);
+    };
+    let path = &settings.secret_file;
+    let text = std::fs::read_to_string(path).map_err(|source| RunError::File {
+        path: path.clone(),
+        source,
+    })?;
+    let at = settings.listen;
+    let listener = TcpListener::bind(at)
+        .await
+        .map_err(|source| RunError::Listen { at, source })?;
+    tracing::info!(%at, "the metadata service listens");
+    let secret = text.lines().next().unwrap_or_default().trim();
+    Ok(Some(metadata::Listener {
+        api,
+        listener,
+        secret: metadata::Secret::new(secret),
+    }))
 }
 
 fn open(config: &Config, hub: Hub) -> Result<Api, RunError> {

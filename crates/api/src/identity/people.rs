@@ -10,7 +10,15 @@ use serde_json::{Map, Value};
 use crate::fault::Fault;
 
 /// The kinds of records, under the store's names for them.
-pub const KINDS: &[&str] = &[USER, PROJECT, ROLE, GRANT, CREDENTIAL, KEY];
+pub const KINDS: &[&str] = &[
+    USER,
+    PROJECT,
+    ROLE,
+    GRANT,
+    CREDENTIAL,
+    KEY,
+    crate::metadata::INSTANCE,
+];
 pub const USER: &str = "identity_user";
 pub const PROJECT: &str = "identity_project";
 pub const ROLE: &str = "identity_role";
@@ -91,6 +99,8 @@ pub enum Command {
     Create(&'static str, String, Record),
     Update(&'static str, String, Record),
     Delete(&'static str, String),
+    /// Set whole, new or not.
+    Put(&'static str, String, Record),
     /// Only into a store without users.
     Begin(Vec<Change>),
 }
@@ -171,6 +181,7 @@ pub(crate) fn decide(people: &People, command: Command) -> Result<Vec<Change>, F
             people.get(kind, &id).ok_or_else(|| missing(kind, &id))?;
             Ok(without(people, kind, id))
         }
+        Command::Put(kind, id, record) => Ok(vec![put(kind, id, record)]),
         Command::Begin(changes) => {
             if people.all(USER).next().is_some() {
                 return Ok(Vec::new());

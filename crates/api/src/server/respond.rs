@@ -18,6 +18,7 @@ use crate::{
     Api,
     agents::elsewhere,
     fault::Fault,
+    metadata,
     neutron::{self, Asked, Query, Reply, decode},
     replica::{FOLLOW, Passed, PassedOn},
 };
@@ -149,7 +150,8 @@ async fn answer(
         let told = read(body, shared.limits.body).await?;
         return elsewhere::answer(&shared.api, &path, &head.headers, &told).await;
     }
-    if !path.starts_with("/v2.0") {
+    let instance = path.strip_prefix(metadata::PATH);
+    if !path.starts_with("/v2.0") && instance.is_none() {
         return Err(Fault::no_api());
     }
     let target = head
@@ -167,6 +169,11 @@ async fn answer(
         return pass_on(shared, passed).await;
     }
     let credentials = shared.api.identity.credentials(&head.headers).await?;
+    if let Some(instance) = instance {
+        let caller = shared.api.caller(credentials);
+        let body = read(body, shared.limits.body).await?;
+        return metadata::answer(&shared.api, &caller, &method, instance, &body).await;
+    }
     if !accepts_json(&head.headers) {
         return Err(Fault::not_acceptable());
     }

@@ -49,7 +49,7 @@ impl Rig {
         let handle = replica.expect("a server").handle.clone();
         let mut role = handle.role();
         let writes = role.wait_for(|role| matches!(role, Role::Writer { .. }));
-        writes.await.expect("it writes").clone();
+        drop(writes.await.expect("it writes"));
         let api = Arc::new(Api {
             hub: Hub { handle },
             policy: Policy::read(None).expect("rules"),
