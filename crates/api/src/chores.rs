@@ -7,7 +7,7 @@ use intent::Timestamp;
 use ledger::{Actor, Command};
 use tokio::sync::watch;
 
-use crate::{Api, agents::elsewhere, hub::now, writer::Role};
+use crate::{Api, agents::elsewhere, hub::now, identity::Identity, writer::Role};
 
 /// How often it is looked whether agents died.
 const LOOK: Duration = Duration::from_secs(10);
@@ -22,6 +22,11 @@ pub(crate) async fn run(api: Arc<Api>, mut stop: watch::Receiver<bool>) {
             let grace = i64::from(api.hub.config().agent_down_time);
             api.hub.grace(Timestamp(now().0 + grace));
             submit(&api, Command::Found).await;
+            if let Identity::Embedded(service) = &api.identity
+                && let Err(fault) = service.begin().await
+            {
+                tracing::error!(?fault, "the first user can't be made");
+            }
         }
         was_writer = is_writer;
         tokio::select! {

@@ -10,7 +10,7 @@ use crate::{
     agents::{Agents, Listener, Tokens},
     chores,
     config::{Config, IdentityKind},
-    identity::Identity,
+    identity::{Identity, embedded::Embedded, keystone::Keystone},
     metadata,
     policy::{Policy, PolicyError},
     replica::{Member, Replica},
@@ -37,8 +37,6 @@ pub enum RunError {
         at: std::net::SocketAddr,
         source: std::io::Error,
     },
-    #[error("identity {0:?} is not there yet")]
-    Identity(IdentityKind),
     #[error("agents on {0} need certificates: plainly only loopback is listened on")]
     PlainAgents(std::net::SocketAddr),
     #[error("TLS can't be set up")]
@@ -166,7 +164,13 @@ fn open(config: &Config, hub: Hub) -> Result<Api, RunError> {
     let policy = Policy::read(operator.as_deref()).map_err(RunError::Policy)?;
     let identity = match config.identity {
         IdentityKind::None => Identity::None,
-        kind => return Err(RunError::Identity(kind)),
+        IdentityKind::Embedded => Identity::Embedded(Box::new(Embedded {
+            hub: hub.clone(),
+            settings: config.embedded.clone(),
+        })),
+        IdentityKind::Keystone => {
+            Identity::Keystone(Box::new(Keystone::new(config.keystone.clone())))
+        }
     };
     Ok(Api {
         hub,

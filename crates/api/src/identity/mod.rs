@@ -1,5 +1,7 @@
 //! Who calls: from a request's headers to a [`Caller`].
 
+pub mod embedded;
+pub mod keystone;
 mod none;
 pub mod people;
 
@@ -38,12 +40,18 @@ impl Caller {
 pub enum Identity {
     /// Nowhere: a request says itself whose it is.
     None,
+    /// Here: users, projects and tokens are this server's own.
+    Embedded(Box<embedded::Embedded>),
+    /// A Keystone, asked about each new token.
+    Keystone(Box<keystone::Keystone>),
 }
 
 impl Identity {
     pub async fn credentials(&self, headers: &HeaderMap) -> Result<Credentials, Fault> {
         match self {
             Self::None => Ok(none::credentials(headers)),
+            Self::Embedded(embedded) => embedded.credentials(headers),
+            Self::Keystone(keystone) => keystone.credentials(headers).await,
         }
     }
 }

@@ -74,7 +74,7 @@ impl Reply {
         }
     }
 
-    pub(super) fn created(body: impl Into<Bytes>) -> Self {
+    pub fn created(body: impl Into<Bytes>) -> Self {
         Self {
             status: StatusCode::CREATED,
             body: body.into(),
@@ -85,11 +85,11 @@ impl Reply {
         Self::ok(out.bytes)
     }
 
-    pub(super) fn value(value: &Value) -> Self {
+    pub fn value(value: &Value) -> Self {
         Self::ok(value.to_string())
     }
 
-    pub(super) fn empty() -> Self {
+    pub fn empty() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,
             body: Bytes::new(),

@@ -18,6 +18,10 @@ use crate::{
     Api,
     agents::elsewhere,
     fault::Fault,
+    identity::{
+        Identity,
+        embedded::{self, Embedded},
+    },
     metadata,
     neutron::{self, Asked, Query, Reply, decode},
     replica::{FOLLOW, Passed, PassedOn},
@@ -136,7 +140,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Fault> {
     let (head, body) = request.into_parts();
-    let method = head.method;
+    let method = head.method.clone();
     let path = decode(head.uri.path(), false);
     let base = base(&head.headers, shared.secure);
     if path == "/" {
@@ -149,6 +153,12 @@ async fn answer(
     if elsewhere::is_for_peers(&path) {
         let told = read(body, shared.limits.body).await?;
         return elsewhere::answer(&shared.api, &path, &head.headers, &told).await;
+    }
+    if let Identity::Embedded(service) = &shared.api.identity
+        && (path.starts_with("/v3") || path.starts_with("/identity"))
+    {
+        let body = read(body, shared.limits.body).await?;
+        return identity(service, &head, &path, &base, &body).await;
     }
     let instance = path.strip_prefix(metadata::PATH);
     if !path.starts_with("/v2.0") && instance.is_none() {
@@ -216,6 +226,38 @@ async fn pass_on(shared: &Shared, asked: Passed) -> Result<Response<Full<Bytes>>
         PassedOn::NoWriter => Err(Fault::unavailable()),
         PassedOn::Unknown => Err(Fault::unknown_outcome()),
     }
+}
+
+/// The embedded identity service, at `/identity/v3` and at `/v3`.
+async fn identity(
+    service: &Embedded,
+    head: &http::request::Parts,
+    path: &str,
+    network: &str,
+    body: &[u8],
+) -> Result<Response<Full<Bytes>>, Fault> {
+    let (base, below) = match path.strip_prefix("/identity") {
+        Some(below) => (format!("{network}/identity"), below),
+        None => (network.to_owned(), path),
+    };
+    let request = embedded::Request {
+        method: &head.method,
+        base: &base,
+        network,
+        path: below,
+        query: Query::parse(head.uri.query().unwrap_or_default()),
+        headers: &head.headers,
+        body,
+    };
+    let answer = embedded::answer(service, request).await?;
+    let mut response = render(answer.reply, &head.method);
+    if let Some(token) = answer
+        .token
+        .and_then(|token| HeaderValue::from_str(&token).ok())
+    {
+        response.headers_mut().insert("x-subject-token", token);
+    }
+    Ok(response)
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
