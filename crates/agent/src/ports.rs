@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use host::HostState;
-use intent::view::View;
-use intent::{HostName, Port};
+use intent::view::{RouterRole, View};
+use intent::{FloatingIpId, FloatingIpStatus, HostName, Port};
 
 use crate::run::Pass;
 
@@ -19,6 +19,8 @@ pub struct Ports {
     /// Ports of which it was said that their DHCP server knows them.
     told_dhcp: BTreeSet<String>,
     told_routers: BTreeMap<String, bool>,
+    /// Floating IPs whose router was said to be up since they came, and when.
+    told_floating: BTreeMap<FloatingIpId, Instant>,
 }
 
 /// What has to be said to the server.
@@ -29,6 +31,8 @@ pub struct Changes {
     pub dhcp_ready: Vec<String>,
     pub routers_up: Vec<String>,
     pub routers_down: Vec<String>,
+    /// Floating IPs for whose sake routers are said to be up again.
+    pub floating_ips: Vec<FloatingIpId>,
 }
 
 impl Changes {
@@ -44,6 +48,7 @@ impl Ports {
             told: BTreeMap::new(),
             told_dhcp: BTreeSet::new(),
             told_routers: BTreeMap::new(),
+            told_floating: BTreeMap::new(),
         }
     }
 
@@ -52,6 +57,7 @@ impl Ports {
         self.told.clear();
         self.told_dhcp.clear();
         self.told_routers.clear();
+        self.told_floating.clear();
     }
 
     pub fn told(&mut self, changes: &Changes) {
@@ -65,6 +71,8 @@ impl Ports {
         let said = up.map(|id| (id, true)).chain(down.map(|id| (id, false)));
         self.told_routers
             .extend(said.map(|(id, up)| (id.clone(), up)));
+        let said = changes.floating_ips.iter();
+        self.told_floating.extend(said.map(|id| (*id, now)));
     }
 
     /// What has to be said after a pass.
@@ -89,19 +97,48 @@ impl Ports {
             }
         }
         changes.dhcp_ready = self.dhcp_ready(view, pass);
-        for id in view.router_roles.keys() {
-            let id = id.to_string();
+        self.routers(view, pass, &mut changes);
+        changes
+    }
+
+    fn routers(&mut self, view: &View, pass: &Pass, changes: &mut Changes) {
+        self.told_floating
+            .retain(|id, _| view.floating_ips.contains_key(id));
+        for (router, role) in &view.router_roles {
+            let id = router.to_string();
             let is_up = stands(pass, "router", &id);
-            if self.told_routers.get(&id) != Some(&is_up) {
+            let waiting = match is_up {
+                true => self.waiting_floating_ips(view, role),
+                false => Vec::new(),
+            };
+            if self.told_routers.get(&id) != Some(&is_up) || !waiting.is_empty() {
                 let list = if is_up {
                     &mut changes.routers_up
                 } else {
                     &mut changes.routers_down
                 };
                 list.push(id);
+                changes.floating_ips.extend(waiting);
             }
         }
-        changes
+    }
+
+    /// Floating IPs of a router that this host serves and that the server holds down still.
+    fn waiting_floating_ips(&self, view: &View, role: &RouterRole) -> Vec<FloatingIpId> {
+        let floating_ips = view.floating_ips.values();
+        let mine = floating_ips.filter(|it| it.router_id == Some(role.router_id));
+        let down = mine.filter(|it| it.status != FloatingIpStatus::Active);
+        let served = down.filter(|it| {
+            let port = it.port_id.and_then(|port| view.ports.get(&port));
+            let host = port.and_then(|port| port.host());
+            role.centralized || host == Some(&self.host) || (role.snat && host.is_none())
+        });
+        let ids = served.map(|it| it.id);
+        ids.filter(|id| {
+            let told = self.told_floating.get(id);
+            told.is_none_or(|at| at.elapsed() > AGAIN)
+        })
+        .collect()
     }
 
     /// Ports whose network is served here, and the server knows them.
@@ -165,4 +202,64 @@ fn stands(pass: &Pass, kind: &str, id: &str) -> bool {
     !pass.left.iter().any(|drift| concerns(&drift.why))
         && !pass.problems.iter().any(|problem| concerns(&problem.why))
         && !pass.waiting.iter().any(|waiting| concerns(&waiting.why))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ROUTER: &str = "00000000-0000-4000-8000-000000000001";
+
+    fn view(status: &str, host: &str) -> View {
+        let meta = json!({"created_at": 0, "updated_at": 0, "revision_number": 0});
+        let port_id = "00000000-0000-4000-8000-000000000002";
+        let port = json!({
+            "id": port_id, "project_id": "p", "network_id": ROUTER, "admin_state_up": true,
+            "status": "ACTIVE", "mac_address": "fa:16:3e:00:00:01", "port_security_enabled": true,
+            "bindings": [{"host": host, "status": "ACTIVE", "vif_type": "ovs"}], "meta": meta,
+        });
+        let floating_ip = json!({
+            "id": "00000000-0000-4000-8000-000000000003", "project_id": "p",
+            "floating_network_id": ROUTER, "floating_ip_address": "172.24.4.9",
+            "floating_port_id": ROUTER, "port_id": port_id, "router_id": ROUTER,
+            "status": status, "meta": meta,
+        });
+        let mut view = View::default();
+        for item in [
+            json!({"kind": "port", "value": port}),
+            json!({"kind": "floatingip", "value": floating_ip}),
+        ] {
+            view.put(serde_json::from_value(item).expect("an item"));
+        }
+        view
+    }
+
+    fn role(centralized: bool) -> RouterRole {
+        RouterRole {
+            router_id: ROUTER.parse().expect("an id"),
+            centralized,
+            distributed: !centralized,
+            snat: false,
+        }
+    }
+
+    #[test]
+    fn a_floating_ip_that_the_server_holds_down_is_said_by_the_host_that_serves_it() {
+        let mut ports = Ports::new("c1");
+        let waiting = |ports: &Ports, status, host, centralized| {
+            ports.waiting_floating_ips(&view(status, host), &role(centralized))
+        };
+        assert_eq!(waiting(&ports, "DOWN", "c1", false).len(), 1);
+        assert!(waiting(&ports, "ACTIVE", "c1", false).is_empty());
+        assert!(waiting(&ports, "DOWN", "c2", false).is_empty());
+        let floating_ips = waiting(&ports, "DOWN", "c2", true);
+        assert_eq!(floating_ips.len(), 1, "a centralized router serves all");
+        ports.told(&Changes {
+            floating_ips,
+            ..Changes::default()
+        });
+        assert!(waiting(&ports, "DOWN", "c1", false).is_empty(), "just said");
+    }
 }

@@ -4,11 +4,11 @@ use std::{net::IpAddr, sync::Arc};
 
 use intent::{
     DeviceId, FixedIp, FloatingIp, FloatingIpId, FloatingIpStatus, HostName, Kind, NetworkId,
-    Object, Port, PortId, PortStatus, Router, RouterId, Subnet, SubnetId, owner,
+    Object, Port, PortId, PortStatus, RouterId, Subnet, SubnetId, owner,
 };
 
 use crate::{
-    Answer, Draft, Refusal, distributed,
+    Draft, Refusal, distributed,
     draft::Reading,
     fixed_ips::Wanted,
     port::{self, Blueprint},
@@ -291,29 +291,14 @@ pub(crate) fn addresses_left(txn: &mut Txn<'_>, port: PortId, lost: &[FixedIp]) 
     }
 }
 
-/// A host says which routers it serves now and which no longer: their floating IPs that are its to
-/// serve are up or down with them.
-pub(crate) fn report(
+/// What a host says of a router that it serves is so of the router's floating IPs that are the
+/// host's to serve.
+pub(crate) fn set_status(
     txn: &mut Txn<'_>,
     host: &HostName,
-    up: &[RouterId],
-    down: &[RouterId],
-) -> Answer {
-    let states = [
-        (up, FloatingIpStatus::Active),
-        (down, FloatingIpStatus::Down),
-    ];
-    for (routers, status) in states {
-        for router in routers {
-            if txn.get::<Router>(router).is_some() {
-                set_status(txn, host, *router, status);
-            }
-        }
-    }
-    Answer::Done
-}
-
-fn set_status(txn: &mut Txn<'_>, host: &HostName, router: RouterId, status: FloatingIpStatus) {
+    router: RouterId,
+    status: FloatingIpStatus,
+) {
     for floating_ip in router::floating_ips(txn, router) {
         if floating_ip.status != status && distributed::is_served_by(txn, &floating_ip, host) {
             let mut floating_ip = FloatingIp::clone(&floating_ip);

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use intent::{
-    AgentId, AgentType, FloatingIp, Kind, Object, Port, PortId, Router, RouterBinding, RouterId,
-    owner, state::Pair,
+    AgentId, AgentType, FloatingIp, FloatingIpStatus, HostName, Kind, Object, Port, PortId,
+    PortStatus, Router, RouterBinding, RouterId, owner, state::Pair,
 };
 
 use crate::{
-    Draft, Refusal, distributed, draft::Reading, gateway, routes, rules::Rules, schedule_router,
-    txn::Txn, zone,
+    Answer, Draft, Refusal, distributed, draft::Reading, floating_ip, gateway, routes,
+    rules::Rules, schedule_router, txn::Txn, zone,
 };
 
 pub(crate) const RULES: Rules = Rules {
@@ -158,4 +158,29 @@ pub(crate) fn floating_ips(txn: &Txn<'_>, router: RouterId) -> Vec<Arc<FloatingI
     let ids = state.index.floating_ips_of_router.of(&router);
     ids.filter_map(|id| state.floating_ips.get(id).cloned())
         .collect()
+}
+
+/// A host says which routers it serves now and which no longer: floating IPs are up or down with
+/// them, and the interfaces of a distributed router, which are on no one host, up once they are on
+/// any.
+pub(crate) fn report(
+    txn: &mut Txn<'_>,
+    host: &HostName,
+    up: &[RouterId],
+    down: &[RouterId],
+) -> Answer {
+    for router in up {
+        for port in interfaces(txn, *router) {
+            if port.device_owner == owner::ROUTER_INTERFACE_DVR {
+                let mut port = Port::clone(&port);
+                port.status = PortStatus::Active;
+                txn.save(port);
+            }
+        }
+        floating_ip::set_status(txn, host, *router, FloatingIpStatus::Active);
+    }
+    for router in down {
+        floating_ip::set_status(txn, host, *router, FloatingIpStatus::Down);
+    }
+    Answer::Done
 }

@@ -1,7 +1,7 @@
 //! Routers, floating IPs, and where they and DHCP are served.
 
 use crate::rig::{Rig, deletion, host_of, member};
-use intent::{AgentType, FloatingIpStatus, Kind, Object, Router, owner};
+use intent::{AgentType, FloatingIpStatus, Kind, Object, PortStatus, Router, owner};
 use ledger::{Command, agents_of_router, routers_of_agent};
 use serde_json::{Value, json};
 
@@ -486,6 +486,12 @@ fn a_floating_ip_is_up_when_the_host_that_serves_it_says_so() {
         });
         assert_eq!(status(&dvr), expected, "{host}");
     }
+    let interfaces = dvr.rig.ports_of_owner(owner::ROUTER_INTERFACE_DVR);
+    assert!(
+        interfaces
+            .iter()
+            .all(|port| port.status == PortStatus::Active)
+    );
 }
 
 #[test]
