@@ -317,18 +317,11 @@ fn a_port_that_is_switched_off_is_dead() {
         &settings(),
         &Numbers::default(),
     );
-    assert_eq!(
-        plan.want.bridges["br-int"].ports["qvo00000001-00"].tag,
-        Some(4095)
-    );
-    assert!(has(
-        &flows(&plan, "br-int"),
-        r#"priority=2,in_port="qvo00000001-00" actions=drop"#
-    ));
+    assert_closed(&plan, "qvo00000001-00");
 }
 
 #[test]
-fn a_network_that_cannot_be_carried_is_a_note() {
+fn ports_of_a_network_that_cannot_be_carried_are_closed() {
     let mut settings = settings();
     settings.bridge_mappings.clear();
     let plan = compile(
@@ -338,6 +331,7 @@ fn a_network_that_cannot_be_carried_is_a_note() {
     );
     assert_eq!(plan.notes.len(), 1, "{:?}", plan.notes);
     assert!(plan.notes[0].text.contains("segments"));
+    assert_closed(&plan, "qvo00000001-00");
 }
 
 #[test]
@@ -441,7 +435,7 @@ fn trusted_ports_have_no_chains() {
 }
 
 #[test]
-fn a_port_that_no_filter_can_guard_is_a_note() {
+fn a_port_that_no_filter_can_guard_is_closed() {
     let wish = Wish {
         hybrid: false,
         ..Wish::default()
@@ -456,6 +450,18 @@ fn a_port_that_no_filter_can_guard_is_a_note() {
             .iter()
             .any(|note| note.text.contains("no filter can stand"))
     );
+    assert_closed(&plan, "tap00000001-00");
+}
+
+/// In the VLAN of dead ports, and dropped.
+fn assert_closed(plan: &Plan, device: &str) {
+    let port = &plan.want.bridges["br-int"].ports[device];
+    assert_eq!(port.tag, Some(4095));
+    let drop = format!("priority=2,in_port=\"{device}\" actions=drop");
+    let int = flows(plan, "br-int");
+    assert!(has(&int, &drop));
+    let from_it = |line: &&String| line.contains(&format!("in_port=\"{device}\""));
+    assert_eq!(int.iter().filter(from_it).count(), 1, "{int:#?}");
 }
 
 #[test]

@@ -69,6 +69,16 @@ impl Plugged<'_> {
     pub fn is_guest(&self) -> bool {
         !self.port.is_network_owned()
     }
+
+    /// Has port security, and stands where no filter can: behind no Linux bridge.
+    pub fn is_unguarded(&self) -> bool {
+        self.is_guest() && self.port.port_security_enabled && !self.hybrid
+    }
+
+    /// Nothing may pass: the port is switched off, or could not be kept safe.
+    pub(super) fn is_dead(&self) -> bool {
+        !self.port.admin_state_up || self.is_unguarded()
+    }
 }
 
 /// The ports that stand in br-int on this host.
@@ -136,7 +146,11 @@ pub(super) fn emit<'a>(draft: &mut Draft<'a>) -> Vec<LocalNet<'a>> {
     }
     let mut nets = Vec::new();
     for (id, ports) in by_network {
-        nets.extend(local_net(draft, id, ports));
+        match local_net(draft, id, ports.clone()) {
+            Some(net) => nets.push(net),
+            // A port without a tag would hear every network: it is closed until it has one.
+            None => ports.iter().for_each(|plugged| close(draft, plugged)),
+        }
     }
     for net in &nets {
         for plugged in &net.ports {
@@ -212,22 +226,43 @@ fn carrier_of(draft: &Draft<'_>, segment: &Segment) -> Option<Carrier> {
 /// Write the port's tag into its row. Guests' rows are made by who plugs them; services' by
 /// their own stage, which knew no tag.
 fn tag(draft: &mut Draft<'_>, net: &LocalNet<'_>, plugged: &Plugged<'_>) {
-    if plugged.is_guest() {
-        guest_port(draft, net, plugged);
+    if plugged.is_dead() {
+        close(draft, plugged);
+    } else if let Some(port) = row(draft, plugged) {
+        port.tag = Some(net.vlan);
+    }
+    if let Some(port) = row(draft, plugged) {
+        port.other_config = tag_config(net);
+    }
+}
+
+/// The VLAN of dead ports, and a flow that drops what comes from this one.
+fn close(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
+    if let Some(port) = row(draft, plugged) {
+        port.tag = Some(DEAD_VLAN);
     }
     let bridge = draft.settings.integration_bridge.clone();
-    let dead = !plugged.port.admin_state_up;
-    let ports = &mut draft.want.bridge_mut(&bridge).ports;
-    let Some(port) = ports.get_mut(&plugged.device) else {
-        return;
-    };
-    port.tag = Some(if dead { DEAD_VLAN } else { net.vlan });
-    port.other_config = tag_config(net);
-    if dead {
-        let at = At::new(&bridge, int::LOCAL, 2);
-        let from_it = Match::any().in_port(&plugged.device);
-        draft.flow(at, from_it, Vec::new(), plugged.why());
+    let from_it = Match::any().in_port(&plugged.device);
+    let at = At::new(&bridge, int::LOCAL, 2);
+    draft.flow(at, from_it, Vec::new(), plugged.why());
+}
+
+/// The port's row in br-int, made first when it is a guest's.
+fn row<'d>(draft: &'d mut Draft<'_>, plugged: &Plugged<'_>) -> Option<&'d mut host::ovs::Port> {
+    let bridge = draft.settings.integration_bridge.clone();
+    let is_there = draft
+        .want
+        .bridge_mut(&bridge)
+        .ports
+        .contains_key(&plugged.device);
+    if plugged.is_guest() && !is_there {
+        guest_port(draft, plugged);
     }
+    draft
+        .want
+        .bridge_mut(&bridge)
+        .ports
+        .get_mut(&plugged.device)
 }
 
 fn tag_config(net: &LocalNet<'_>) -> BTreeMap<String, String> {
@@ -247,7 +282,7 @@ fn tag_config(net: &LocalNet<'_>) -> BTreeMap<String, String> {
 /// A guest's port as who plugs it makes it. In hybrid plugging its devices on the host's side are
 /// in the plan too, so that a packet can be followed through it; nobody but the one who plugs
 /// makes or removes them.
-fn guest_port(draft: &mut Draft<'_>, net: &LocalNet<'_>, plugged: &Plugged<'_>) {
+fn guest_port(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
     let port = plugged.port;
     let interface = Interface {
         external_ids: texts(&[
@@ -272,9 +307,12 @@ fn guest_port(draft: &mut Draft<'_>, net: &LocalNet<'_>, plugged: &Plugged<'_>) 
         names::qvo(&id),
         names::tap(&id),
     );
+    let mtu = draft
+        .network(port.network_id)
+        .map_or(1500, |network| network.mtu);
     let link = |kind: LinkKind| Link {
         kind,
-        mtu: net.network.mtu,
+        mtu,
         up: true,
         why: plugged.why(),
         ..Link::default()

@@ -25,7 +25,9 @@ const ADVERTISEMENT: u8 = 136;
 
 pub(super) fn emit(draft: &mut Draft<'_>, nets: &[LocalNet<'_>]) {
     let ports = nets.iter().flat_map(|net| &net.ports);
-    for plugged in ports.filter(|p| p.is_guest() && p.port.port_security_enabled) {
+    let guests = ports.filter(|p| p.is_guest() && p.port.port_security_enabled);
+    // What a dead port sends is dropped by a flow that these would stand before.
+    for plugged in guests.filter(|p| !p.is_dead()) {
         guard(draft, plugged);
     }
 }

@@ -85,8 +85,8 @@ fn filtered<'a>(draft: &mut Draft<'a>) -> Vec<Filtered<'a>> {
     for plugged in plugged(draft) {
         let id = plugged.port.id.to_string();
         let trusted = !plugged.is_guest() || !plugged.port.port_security_enabled;
-        if !trusted && !plugged.hybrid {
-            let text = "has port security, but is plugged where no filter can stand";
+        if plugged.is_unguarded() {
+            let text = "is closed: it has port security, and is plugged where no filter can stand";
             draft.note(format!("port {id}"), text);
             continue;
         }
