@@ -1,6 +1,5 @@
 //! Whole passes on a host of a recorded scenario: from an empty switch to what is wanted, nothing
 //! written when nothing differs, and damage healed.
-#[allow(dead_code)]
 #[path = "../../plan/tests/reference/mod.rs"]
 mod reference;
 mod rig;
