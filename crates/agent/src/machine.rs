@@ -182,6 +182,17 @@ impl Machine {
             problems.push(Problem::new(&error));
         }
         applied.flows = self.apply_flows(have, want, problems).await;
+        let vlans = plan
+            .given_back
+            .vlans
+            .iter()
+            .filter_map(|(_, vlan)| u16::try_from(*vlan).ok());
+        let vlans: Vec<u16> = vlans.collect();
+        for bridge in want.bridges.keys() {
+            if let Err(error) = self.switches.forget_learned(bridge, &vlans).await {
+                problems.push(Problem::new(&error));
+            }
+        }
         applied.services += self.services.apply(have, want, problems).await;
         applied
     }

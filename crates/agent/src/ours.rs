@@ -130,6 +130,11 @@ fn fit_bridge(
         }
         makeable
     });
+    for (port, content) in observed.into_iter().flat_map(|bridge| &bridge.ports) {
+        if let Some(dead) = dead_port(port, content).filter(|_| !bridge.ports.contains_key(port)) {
+            bridge.ports.insert(port.clone(), dead);
+        }
+    }
     let numbered: BTreeSet<&str> = observed
         .into_iter()
         .flat_map(Bridge::interfaces)
@@ -153,6 +158,22 @@ fn fit_bridge(
             why,
         });
     }
+}
+
+/// A guest's port that intent does not know, or no more: without filters it may not stay in its
+/// network. Whoever plugged it takes it away.
+fn dead_port(name: &str, port: &Port) -> Option<Port> {
+    let interface = port.interfaces.get(name)?;
+    let id = interface
+        .external_ids
+        .get("iface-id")
+        .filter(|_| interface.kind.is_empty())?;
+    Some(Port {
+        tag: Some(plan::l2::DEAD_VLAN),
+        interfaces: port.interfaces.clone(),
+        why: host::Why::of("unknown port", id),
+        ..Port::default()
+    })
 }
 
 /// Devices of the kernel are plugged by others (libvirt, os-vif): we only set how they are used.
@@ -439,5 +460,106 @@ fn our_rules(chain: &Chain, want: Option<&Chain>, is_ours: &dyn Fn(&str) -> bool
         policy,
         rules,
         ..Chain::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::diff::diff;
+    use host::iptables::read_iptables;
+
+    fn guest(id: &str) -> Port {
+        let external_ids = [("iface-id".to_owned(), id.to_owned())].into();
+        let interface = Interface {
+            external_ids,
+            ofport: Some(5).into(),
+            ..Interface::default()
+        };
+        Port {
+            tag: Some(3),
+            interfaces: [("qvo1".to_owned(), interface)].into(),
+            ..Port::default()
+        }
+    }
+
+    fn bounds() -> Bounds {
+        Bounds {
+            own_bridges: ["br-int".to_owned()].into(),
+            ..Bounds::default()
+        }
+    }
+
+    #[test]
+    fn what_others_plug_is_waited_for_and_only_its_use_is_ours() {
+        let mut want = HostState::new("c1");
+        want.bridge_mut("br-int")
+            .ports
+            .insert("qvo1".to_owned(), guest("p1"));
+        want.bridge_mut("br-ex");
+        let empty = HostState::new("c1");
+        let (fitting, waiting) = fit(&want, &empty, &bounds());
+        let what: Vec<&str> = waiting
+            .iter()
+            .map(|waiting| waiting.what.as_str())
+            .collect();
+        assert_eq!(what, ["bridge br-ex", "port qvo1 of br-int"]);
+        assert!(fitting.bridges["br-int"].ports.is_empty());
+
+        let mut seen = HostState::new("c1");
+        let mut port = guest("p1");
+        port.tag = None;
+        port.external_ids
+            .insert("theirs".to_owned(), "kept".to_owned());
+        seen.bridge_mut("br-int")
+            .ports
+            .insert("qvo1".to_owned(), port);
+        let (fitting, _) = fit(&want, &seen, &bounds());
+        let have = cut(&seen, &fitting, &bounds());
+        let ports = (
+            &have.bridges["br-int"].ports,
+            &fitting.bridges["br-int"].ports,
+        );
+        let put = &diff(ports.0, ports.1).put[0];
+        assert_eq!(
+            (put.old.map(|port| port.tag), put.new.tag),
+            (Some(None), Some(3))
+        );
+        assert_eq!(
+            put.old.map(|port| &port.interfaces),
+            Some(&put.new.interfaces)
+        );
+    }
+
+    #[test]
+    fn a_port_that_intent_does_not_know_is_switched_off() {
+        let mut want = HostState::new("c1");
+        want.bridge_mut("br-int");
+        let mut seen = HostState::new("c1");
+        seen.bridge_mut("br-int")
+            .ports
+            .insert("qvo1".to_owned(), guest("gone"));
+        let (fitting, _) = fit(&want, &seen, &bounds());
+        assert_eq!(
+            fitting.bridges["br-int"].ports["qvo1"].tag,
+            Some(plan::l2::DEAD_VLAN)
+        );
+    }
+
+    #[test]
+    fn chains_and_rules_of_others_are_not_seen() {
+        let read = |text: &str| read_iptables(text).expect("a dump");
+        let seen = read(
+            "*filter\n:FORWARD DROP [1:2]\n:DOCKER - [0:0]\n:neutron-openvswi-old - [0:0]\n\
+             -A FORWARD -j DOCKER\n-A FORWARD -j neutron-openvswi-old\nCOMMIT\n*mangle\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
+        );
+        let want = read(
+            "*filter\n:FORWARD ACCEPT [0:0]\n:neutron-openvswi-x - [0:0]\n-A FORWARD -j neutron-openvswi-x\nCOMMIT\n",
+        );
+        let ours = cut_iptables(&seen, &want, &[names::L2_CHAINS]);
+        let left = read(
+            "*filter\n:FORWARD ACCEPT [0:0]\n:neutron-openvswi-old - [0:0]\n-A FORWARD -j neutron-openvswi-old\nCOMMIT\n",
+        );
+        assert_eq!(ours, left);
     }
 }

@@ -366,7 +366,7 @@ impl Agent {
         } = pass.applied;
         let quiet =
             pass.applied == Applied::default() && pass.left.is_empty() && pass.problems.is_empty();
-        let ms = pass.took.as_secs_f64() * 1e3;
+        let ms = pass.took.as_micros() as f64 / 1e3;
         let (left, waiting, notes) = (pass.left.len(), pass.waiting.len(), pass.plan.notes.len());
         if quiet && self.passes > 1 {
             tracing::debug!(ms, waiting, notes, "pass");

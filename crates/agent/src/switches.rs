@@ -7,7 +7,7 @@ use std::sync::Arc;
 use host::Why;
 use host::diff::{Diff, diff};
 use host::ovs::bridge::Flows;
-use host::ovs::{Flow, FlowKey};
+use host::ovs::{Field, Flow, FlowKey, Match};
 
 use crate::openflow::{
     CodecError, Heard, Ports, Switch, SwitchError, matches, message, wire::Writer,
@@ -118,6 +118,24 @@ impl Switches {
         Ok(flows)
     }
 
+    /// Forget what a bridge learned of local VLANs.
+    pub async fn forget_learned(&mut self, name: &str, vlans: &[u16]) -> Result<(), FlowError> {
+        let Some(bridge) = self.bridges.get_mut(name).filter(|_| !vlans.is_empty()) else {
+            return Ok(());
+        };
+        let bodies: Result<Vec<_>, _> = vlans.iter().map(|vlan| learned(*vlan)).collect();
+        let bodies = bodies.map_err(|source| FlowError::Codec {
+            bridge: name.to_owned(),
+            source,
+        })?;
+        bridge.seen = None;
+        let done = bridge.switch.bundle(bodies).await;
+        done.map(drop).map_err(|source| FlowError::Switch {
+            bridge: name.to_owned(),
+            source,
+        })
+    }
+
     /// Turn `have` into `want`, and read back what became of it.
     pub async fn apply(
         &mut self,
@@ -172,6 +190,12 @@ impl Switches {
         bridge.seen = Some((ports.clone(), flows));
         Ok(refused)
     }
+}
+
+/// What a switch learned of a local VLAN, which is given back and may be another network's soon.
+fn learned(vlan: u16) -> Result<Vec<u8>, CodecError> {
+    let matches = Match::any().masked(Field::VlanTci, vlan.into(), 0xfff);
+    message::remove_all(plan::l2::LEARNED_COOKIE, plan::l2::tun::UNICAST, &matches)
 }
 
 /// A difference as messages, each with what it is about.

@@ -16,9 +16,9 @@ pub(crate) struct Args {
     /// The agent's configuration file
     #[arg(long, default_value = "/etc/nucleon/agent.toml")]
     config: PathBuf,
-    /// Believe what the agent kept, and do not ask the server
+    /// Ask the server what this host should hold, instead of believing what the agent here kept
     #[arg(long)]
-    offline: bool,
+    ask_server: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         .build()?;
     runtime.block_on(async {
         let host = config.host.clone();
-        let mut agent = Agent::look(config, !args.offline)?;
+        let mut agent = Agent::look(config, args.ask_server)?;
         agent.ready(PATIENCE).await?;
         let Some(pass) = agent.pass(false).await else {
             return Err("this host could not be read".into());

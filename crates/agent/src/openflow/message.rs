@@ -98,6 +98,7 @@ fn flag_bits(flags: &BTreeSet<String>) -> u16 {
 }
 
 const ADD: u8 = 0;
+const DELETE: u8 = 3;
 const DELETE_STRICT: u8 = 4;
 
 /// The body of a `flow_mod` that puts a flow, over one of the same key if there is one.
@@ -111,6 +112,23 @@ pub fn put(key: &FlowKey, flow: &Flow, ports: &Ports) -> Result<Vec<u8>, CodecEr
 /// The body of a `flow_mod` that removes exactly this flow.
 pub fn remove(key: &FlowKey, ports: &Ports) -> Result<Vec<u8>, CodecError> {
     flow_mod(DELETE_STRICT, key, &Flow::default(), ports)
+}
+
+/// The body of a `flow_mod` that removes all flows with a cookie that a match covers.
+pub fn remove_all(cookie: u64, table: u8, matches: &Match) -> Result<Vec<u8>, CodecError> {
+    let key = FlowKey {
+        table,
+        priority: 0,
+        matches: matches.clone(),
+    };
+    let flow = Flow {
+        cookie,
+        ..Flow::default()
+    };
+    let mut body = flow_mod(DELETE, &key, &flow, &Ports::default())?;
+    // Every bit of the cookie counts.
+    body[8..16].fill(0xff);
+    Ok(body)
 }
 
 fn flow_mod(command: u8, key: &FlowKey, flow: &Flow, ports: &Ports) -> Result<Vec<u8>, CodecError> {
