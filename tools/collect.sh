@@ -6,6 +6,7 @@
 #   sh collect.sh DIR              writes DIR/HOSTNAME/
 #   sh collect.sh DIR --api URL    writes DIR/api/ too: what Neutron's API says, read from URL
 #                                  (http://controller:9696), with the token in $OS_TOKEN if set
+#   sh collect.sh DIR --only-api URL   writes DIR/api/ alone
 #   sh collect.sh DIR --name NAME  calls the host NAME: what Neutron calls it, if not `hostname`
 #
 # A command that is not there leaves its file away. docs/walk.md describes the layout.
@@ -19,12 +20,13 @@ api=
 while [ $# -gt 0 ]; do
     case $1 in
     --name) name=${2:?"--name wants a name"}; shift 2 ;;
+    --only-api) api=${2:?"--only-api wants a URL"}; name=; shift 2 ;;
     --api) api=${2:?"--api wants a URL"}; shift 2 ;;
     *) echo "collect.sh: what is '$1'?" >&2; exit 2 ;;
     esac
 done
 out=$dir/$name
-mkdir -p "$out" || exit 1
+mkdir -p "$dir" || exit 1
 
 # keep FILE COMMAND...: the command's output, or no file when it fails.
 keep() {
@@ -74,7 +76,8 @@ namespace() {
 
 # Neutron's files of DHCP, wherever its state is.
 dhcp_files() {
-    for state in /var/lib/neutron /opt/stack/data/neutron "${NEUTRON_STATE:-}"; do
+    # NEUTRON_STATE names another place.
+    for state in /var/lib/neutron /var/lib/nucleon /opt/stack/data/neutron "${NEUTRON_STATE:-}"; do
         [ -n "$state" ] && [ -d "$state/dhcp" ] || continue
         for network in "$state"/dhcp/*/; do
             id=$(basename "$network")
@@ -114,6 +117,12 @@ from_api() {
     for id in $(ids routers); do get "router-$id-l3-agents" "routers/$id/l3-agents"; done
 }
 
+if [ -z "$name" ]; then
+    from_api
+    echo "$dir/api"
+    exit
+fi
+mkdir -p "$out" || exit 1
 switch
 keep netns.txt ip netns list
 namespace ns-root

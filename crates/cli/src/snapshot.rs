@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 /// The script, so that the binary needs no file beside it.
-const SCRIPT: &str = include_str!("../../../tools/collect.sh");
+pub(crate) const SCRIPT: &str = include_str!("../../../tools/collect.sh");
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

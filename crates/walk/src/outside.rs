@@ -1,6 +1,7 @@
 //! The world outside: the gateway of each external network and whatever is behind it. Nothing of
 //! it is in any snapshot; it is taken to be there, to answer, and to know the way to the external
 //! networks' own addresses and to no others.
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use host::Mac;
@@ -12,8 +13,25 @@ use crate::sim::{Fate, Party, Request, Sim, Spot, StepId};
 use crate::stack;
 use crate::world::World;
 
-/// The gateway's MAC is not known; this one is a stand-in.
-pub const MAC: Mac = Mac([0x02, b'o', b'u', b't', b'e', b'r']);
+/// A stand-in for the gateway's MAC where nobody remembers it.
+const STAND_IN: Mac = Mac([0x02, b'o', b'u', b't', b'e', b'r']);
+
+/// The MACs of the gateways out there: what namespaces remember of them, else a stand-in.
+pub fn macs(world: &World) -> Vec<Mac> {
+    let spaces = world.hosts.values().flat_map(|h| h.netns.values());
+    let known = spaces.flat_map(|ns| &ns.neighbours);
+    let gateways = known.filter(|(key, _)| is_outside(world, key.ip));
+    let found: BTreeSet<Mac> = gateways.filter_map(|(_, n)| n.mac).collect();
+    match found.is_empty() {
+        true => vec![STAND_IN],
+        false => found.into_iter().collect(),
+    }
+}
+
+/// The MAC that the outside sends from.
+pub fn mac(world: &World) -> Mac {
+    world.gateways.first().copied().unwrap_or(STAND_IN)
+}
 
 const HOST: &str = "outside";
 
@@ -86,7 +104,7 @@ pub fn any_source(world: &World, v6: bool) -> Option<(String, IpAddr)> {
 /// A frame comes out of the cloud.
 pub fn receive(sim: &mut Sim<'_>, segment: &str, packet: Packet, parent: StepId) {
     let world = sim.world;
-    if packet.eth_dst != MAC && !packet.eth_dst.is_multicast() {
+    if !world.gateways.contains(&packet.eth_dst) && !packet.eth_dst.is_multicast() {
         let what = "not for the gateway";
         sim.stop(parent, spot(segment), &packet, what, Fate::Ignored);
         return;
@@ -115,13 +133,13 @@ pub fn receive(sim: &mut Sim<'_>, segment: &str, packet: Packet, parent: StepId)
                 return;
             }
             sim.mem.learn_neighbour(owner, arp.spa.into(), arp.sha);
-            let mut reply = stack::arp_reply(&arp, MAC);
+            let mut reply = stack::arp_reply(&arp, mac(world));
             reply.tags.clone_from(&packet.tags);
             let what = format!("the gateway {} answers", arp.tpa);
             let step = sim.step(Some(parent), spot(segment), &reply, what);
             sim.onto_segment(segment, "", "", &reply, step);
         }
-        Net::Ip(ip) if packet.eth_dst == MAC => {
+        Net::Ip(ip) if !packet.eth_dst.is_multicast() => {
             take(sim, segment, packet, ip.dst, parent);
         }
         Net::Ip(_) => {
@@ -182,15 +200,16 @@ pub fn send(sim: &mut Sim<'_>, segment: &str, mut packet: Packet, parent: StepId
         sim.stop(parent, spot(segment), &packet, what, Fate::Dropped);
         return;
     };
+    let own = mac(world);
     let near = subnet.gateway_ip.filter(|g| g.is_ipv4() == dst.is_ipv4());
     let question = match (near.unwrap_or(src), dst) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => Packet::arp_request(MAC, from, to),
-        (IpAddr::V6(_), IpAddr::V6(to)) => Packet::nd_solicit(MAC, MAC.link_local(), to),
+        (IpAddr::V4(from), IpAddr::V4(to)) => Packet::arp_request(own, from, to),
+        (IpAddr::V6(_), IpAddr::V6(to)) => Packet::nd_solicit(own, own.link_local(), to),
         _ => return,
     };
     let tags: Vec<u16> = tag.into_iter().collect();
     let owner = Owner::Outside(segment.to_owned());
-    let mac = sim.ask(owner, dst, parent, |sim| {
+    let answer = sim.ask(owner, dst, parent, |sim| {
         let question = Packet {
             tags: tags.clone(),
             ..question
@@ -199,12 +218,12 @@ pub fn send(sim: &mut Sim<'_>, segment: &str, mut packet: Packet, parent: StepId
         let step = sim.step(None, spot(segment), &question, what);
         sim.onto_segment(segment, "", "", &question, step);
     });
-    let Some(mac) = mac else {
+    let Some(answer) = answer else {
         let what = format!("nobody answers for {dst} on the external network");
         sim.stop(parent, spot(segment), &packet, what, Fate::Dropped);
         return;
     };
-    (packet.eth_src, packet.eth_dst) = (MAC, mac);
+    (packet.eth_src, packet.eth_dst) = (own, answer);
     packet.tags = tags;
     let step = sim.step(
         Some(parent),

@@ -242,7 +242,7 @@ fn sender(world: &World, question: &Question, dst: IpAddr) -> Result<From, Quest
         return Ok((
             Sender::Outside(segment),
             src,
-            outside::MAC,
+            outside::mac(world),
             "outside".to_owned(),
         ));
     }
@@ -258,7 +258,12 @@ fn sender(world: &World, question: &Question, dst: IpAddr) -> Result<From, Quest
         let near =
             outside::source_for(world, dst).or_else(|| outside::any_source(world, ip.is_ipv6()));
         let (segment, _) = near.ok_or(QuestionError::NoOutside)?;
-        return Ok((Sender::Outside(segment), ip, outside::MAC, from.to_owned()));
+        return Ok((
+            Sender::Outside(segment),
+            ip,
+            outside::mac(world),
+            from.to_owned(),
+        ));
     };
     let ip = port.ip(dst.is_ipv6()).or_else(|| port.ip(!dst.is_ipv6()));
     let ip = by_ip

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use host::NsName;
+use host::netns::LinkKind;
 
 use crate::memory::{Memory, Owner};
 use crate::packet::Packet;
@@ -112,6 +113,8 @@ pub struct Request {
 
 /// How many frames may be under way in one walk before it is called a loop.
 const FUEL: u32 = 20_000;
+/// A veth takes in what is longer than its mtu by no more than a tag.
+const VETH_SLACK: u32 = 4;
 /// How deep questions for a MAC may nest.
 const DEPTH: u32 = 4;
 
@@ -297,6 +300,20 @@ impl<'w> Sim<'w> {
                 Fate::Dropped,
             );
             self.because(step, rule);
+            return;
+        }
+        if let Some(link) = world.link(host, ns, dev)
+            && link.kind == LinkKind::Veth
+            && link.mtu > 0
+            && packet.size() > link.mtu + VETH_SLACK
+        {
+            let what = format!(
+                "a packet of {} bytes is too big for {dev}'s mtu {}",
+                packet.size(),
+                link.mtu
+            );
+            let step = self.stop(parent, spot, &packet, what, Fate::Dropped);
+            self.because(step, crate::text::link(dev, link));
             return;
         }
         if let Some(bridge) = world.switch_of(host, dev)

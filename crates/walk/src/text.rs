@@ -23,10 +23,33 @@ pub fn route(table: u32, key: &RouteKey, route: &Route) -> String {
     print_route(table, key, route).trim_end().to_owned()
 }
 
-/// A device's line as `ip link` prints it.
+/// A device's line as `ip link` prints it, flags in its order.
 pub fn link(dev: &str, link: &Link) -> String {
-    print_link(dev, link)
+    let line = print_link(dev, link);
+    let sorted: Vec<&str> = link.flags.0.iter().map(String::as_str).collect();
+    let mut shown = sorted.clone();
+    shown.sort_by_key(|flag| FLAGS.iter().position(|f| f == flag).unwrap_or(FLAGS.len()));
+    line.replacen(
+        &format!("<{}>", sorted.join(",")),
+        &format!("<{}>", shown.join(",")),
+        1,
+    )
 }
+
+/// Flags of a device, in the order in which `ip` prints them.
+const FLAGS: [&str; 11] = [
+    "NO-CARRIER",
+    "LOOPBACK",
+    "BROADCAST",
+    "POINTOPOINT",
+    "MULTICAST",
+    "NOARP",
+    "ALLMULTI",
+    "PROMISC",
+    "MASTER",
+    "UP",
+    "LOWER_UP",
+];
 
 /// A port as `ovs-vsctl show` has it, in a line.
 pub fn port(name: &str, port: &Port) -> String {

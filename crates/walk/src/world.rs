@@ -23,6 +23,8 @@ pub struct World {
     guests: BTreeMap<(String, String), String>,
     /// By physical network: the cards on it, as host, bridge and interface.
     pub segments: BTreeMap<String, BTreeSet<Card>>,
+    /// The MACs by which the outside is known.
+    pub gateways: Vec<host::Mac>,
 }
 
 /// A network card of a host on a physical network, and the bridge that has it.
@@ -98,6 +100,7 @@ impl World {
                 .insert((port.host.clone(), names::tap(&port.id)), port.id.clone());
         }
         self.find_cards();
+        self.gateways = crate::outside::macs(self);
     }
 
     /// The cards of provider bridges: bridges with a patch to the integration bridge, and on

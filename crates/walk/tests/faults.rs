@@ -1,29 +1,14 @@
 //! Snapshots of a real Neutron with one fault each, and what real packets then did: the walk of
 //! every probe must have the verdict, the answer and the culprit that the real packet had.
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::Path;
+mod common;
 
+use std::fmt::Write as _;
+
+use common::{read_folder, reference};
 use serde_json::Value;
 use walk::question::Question;
 use walk::report::{Verdict, Walk};
 use walk::snapshot;
-
-fn reference() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/faults")
-}
-
-fn read_folder(folder: &Path, below: &str, files: &mut BTreeMap<String, String>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = format!("{below}{}", entry.file_name().to_string_lossy());
-        if entry.file_type().unwrap().is_dir() {
-            read_folder(&entry.path(), &format!("{name}/"), files);
-        } else {
-            files.insert(name, std::fs::read_to_string(entry.path()).unwrap());
-        }
-    }
-}
 
 fn question(probe: &Value) -> Question {
     let text = |key: &str| probe[key].as_str().map(str::to_owned);
@@ -71,7 +56,7 @@ fn squeeze(text: &str) -> String {
 fn every_probe_is_explained_as_the_real_packet_was() {
     let mut table = String::new();
     let mut wrong = 0;
-    let mut cases: Vec<_> = std::fs::read_dir(reference())
+    let mut cases: Vec<_> = std::fs::read_dir(reference("faults"))
         .unwrap()
         .map(|e| e.unwrap().path())
         .filter(|p| p.is_dir())
@@ -79,8 +64,7 @@ fn every_probe_is_explained_as_the_real_packet_was() {
     cases.sort();
     assert!(cases.len() >= 10, "the cases are there");
     for case in cases {
-        let mut files = BTreeMap::new();
-        read_folder(&case, "", &mut files);
+        let files = read_folder(&case);
         let truth: Value = serde_json::from_str(&files["truth.json"]).unwrap();
         let snapshot = snapshot::load(&files);
         assert_eq!(snapshot.problems, Vec::<String>::new());

@@ -43,8 +43,7 @@ fn world_on(layout: &Layout, svg: &mut Svg) {
             8.0,
         );
         svg.text(
-            host.x + 12.0,
-            host.y + 20.0,
+            (host.x + 12.0, host.y + 20.0),
             &host.label,
             "14",
             "#44546a",
@@ -91,10 +90,10 @@ fn label(node: &Node, svg: &mut Svg) {
         "12"
     };
     match &node.detail {
-        None => svg.text(x, y + 4.0, &node.label, size, "#1f2933", anchor),
+        None => svg.text((x, y + 4.0), &node.label, size, "#1f2933", anchor),
         Some(detail) => {
-            svg.text(x, y - 2.0, &node.label, size, "#1f2933", anchor);
-            svg.text(x, y + 11.0, detail, "9", "#5f6c7b", anchor);
+            svg.text((x, y - 2.0), &node.label, size, "#1f2933", anchor);
+            svg.text((x, y + 11.0), detail, "9", "#5f6c7b", anchor);
         }
     }
 }
@@ -131,7 +130,7 @@ impl Svg {
         );
     }
 
-    fn text(&mut self, x: f64, y: f64, text: &str, size: &str, colour: &str, anchor: &str) {
+    fn text(&mut self, (x, y): (f64, f64), text: &str, size: &str, colour: &str, anchor: &str) {
         let _ = writeln!(
             self.body,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" fill=\"{colour}\" \

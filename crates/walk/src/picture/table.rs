@@ -28,7 +28,7 @@ pub fn reach(rows: &[Row]) -> String {
     let mut svg = Svg::new(width.max(360.0), height);
     for (name, n) in &down {
         let y = edge + *n as f64 * CELL + CELL * 0.7;
-        svg.text(edge - 8.0, y, name, "12", "#1f2933", "end");
+        svg.text((edge - 8.0, y), name, "12", "#1f2933", "end");
     }
     for (name, n) in &across {
         let x = edge + *n as f64 * CELL + CELL * 0.65;
@@ -36,7 +36,7 @@ pub fn reach(rows: &[Row]) -> String {
             "<g transform=\"translate({x:.1} {:.1}) rotate(-90)\">",
             edge - 8.0
         ));
-        svg.text(0.0, 0.0, name, "12", "#1f2933", "start");
+        svg.text((0.0, 0.0), name, "12", "#1f2933", "start");
         svg.raw("</g>");
     }
     for row in rows {
@@ -70,6 +70,6 @@ fn legend(svg: &mut Svg, y: f64) {
     for (n, reaches) in all.into_iter().enumerate() {
         let x = 16.0 + n as f64 * 84.0;
         svg.rect(x, y - 11.0, (14.0, 14.0), (colour(reaches), "#adb5bd"), 2.0);
-        svg.text(x + 19.0, y, reaches.word(), "11", "#44546a", "start");
+        svg.text((x + 19.0, y), reaches.word(), "11", "#44546a", "start");
     }
 }

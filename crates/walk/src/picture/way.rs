@@ -36,8 +36,7 @@ fn head(walk: &Walk, svg: &mut Svg, width: f64) {
     };
     let room = |size: f64| (width / size) as usize;
     svg.text(
-        16.0,
-        26.0,
+        (16.0, 26.0),
         &cut(&walk.summary, room(8.8)),
         "15",
         colour,
@@ -53,17 +52,23 @@ fn head(walk: &Walk, svg: &mut Svg, width: f64) {
         };
         svg.raw(&mono(46.0, &at.rule));
         let why = format!("{}: {}", at.host, at.why);
-        svg.text(16.0, 64.0, &cut(&why, room(6.6)), "11", "#44546a", "start");
+        svg.text(
+            (16.0, 64.0),
+            &cut(&why, room(6.6)),
+            "11",
+            "#44546a",
+            "start",
+        );
     }
 }
 
 fn foot(walk: &Walk, svg: &mut Svg, layout: &Layout) {
     let y = layout.height + 14.0;
     svg.line((16.0, y - 4.0), (46.0, y - 4.0), THERE, 3.0);
-    svg.text(52.0, y, "the way there", "11", "#44546a", "start");
+    svg.text((52.0, y), "the way there", "11", "#44546a", "start");
     if !walk.reverse.is_empty() {
         svg.line((160.0, y - 4.0), (190.0, y - 4.0), BACK, 3.0);
-        svg.text(196.0, y, "the way back", "11", "#44546a", "start");
+        svg.text((196.0, y), "the way back", "11", "#44546a", "start");
     }
 }
 
@@ -184,6 +189,6 @@ pub(super) fn letters(layout: &Layout, walk: &Walk, svg: &mut Svg) {
         svg.raw(&format!(
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"7.5\" fill=\"#ffffff\" stroke=\"#44546a\"/>"
         ));
-        svg.text(x, y + 3.5, &letter.to_string(), "10", "#1f2933", "middle");
+        svg.text((x, y + 3.5), &letter.to_string(), "10", "#1f2933", "middle");
     }
 }

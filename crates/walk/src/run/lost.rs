@@ -96,7 +96,7 @@ fn unanswered_loss(sim: &Sim<'_>, question: &Asked, mut way: Vec<Step>) -> Loss 
     }
 }
 
-pub(super) type Weight = (u8, u8, u8, usize);
+pub(super) type Weight = (u8, u8, usize);
 
 pub(super) fn weight(sim: &Sim<'_>, end: &End, target: &Target) -> Weight {
     let node = &sim.nodes[end.step].step;
@@ -113,13 +113,8 @@ pub(super) fn weight(sim: &Sim<'_>, end: &End, target: &Target) -> Weight {
     };
     let elsewhere = is_noise(sim, end, target);
     let near = u8::from(near_port || near_place) * 2 + u8::from(near_host);
-    let real = if elsewhere { 0 } else { fate };
-    (
-        near * u8::from(fate > 0),
-        real,
-        fate,
-        sim.way(end.step).len(),
-    )
+    let fate = if elsewhere { 0 } else { fate };
+    (near * u8::from(fate > 0), fate, sim.way(end.step).len())
 }
 
 /// A copy that flooding sent to somebody else, and what discarded it there.
@@ -133,7 +128,7 @@ fn is_noise(sim: &Sim<'_>, end: &End, target: &Target) -> bool {
     }
     let mut cards = sim.world.segments.values().flatten();
     let provider = cards.any(|c| c.host == last.host && c.bridge == last.place);
-    provider || last.device.starts_with("int-")
+    provider || last.device.starts_with("int-") && last.host != "outside"
 }
 
 /// The start of the id of the guest's port that a device belongs to.
