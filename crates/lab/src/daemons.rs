@@ -17,6 +17,8 @@ pub(crate) const API_PORT: u16 = 9696;
 
 /// The agents' listener's, there too.
 const AGENTS_PORT: u16 = 9697;
+/// Nova's, whose place the server's own small service takes here.
+const METADATA_PORT: u16 = 8775;
 
 /// Name the daemons that a host may run, which is also how their files are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,6 +163,10 @@ fn server_config(lab: &Setting<'_>) -> Value {
             "key": secrets.key(),
             "tokens": secrets.tokens(),
         },
+        "metadata": {
+            "listen": at(METADATA_PORT),
+            "secret_file": secrets.metadata(),
+        },
         "ledger": {
             "tenant_network_types": [lab.topology.tunnel_type.as_str()],
             "network_vlan_ranges": [{"physical_network": "external", "range": [100, 199]}],
@@ -189,7 +195,7 @@ fn agent_config(lab: &Setting<'_>) -> Value {
         "report_interval": 5,
         "l3": {"agent_mode": host.agent_mode},
         "metadata": {
-            "target": format!("http://{controller}:8775"),
+            "target": format!("http://{controller}:{METADATA_PORT}"),
             "shared_secret_file": secrets.metadata(),
         },
     });
