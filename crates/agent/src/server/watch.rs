@@ -13,6 +13,8 @@ use super::dial::Dial;
 
 /// Silence after which a server counts as gone; it sends a heartbeat well within it.
 const SILENCE: Duration = Duration::from_secs(45);
+/// How long a server may take to answer a report: the loop that heals the host waits for it.
+const ANSWER: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 
@@ -164,7 +166,7 @@ impl Server {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let path = format!("/v1/hosts/{}/status", self.host);
         let body = serde_json::to_vec(report)?;
-        self.dial.ask(Method::POST, &path, body).await?;
+        tokio::time::timeout(ANSWER, self.dial.ask(Method::POST, &path, body)).await??;
         Ok(())
     }
 
@@ -175,9 +177,8 @@ impl Server {
         answer: &Json,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let path = format!("/v1/hosts/{}/answers/{id}", self.host);
-        self.dial
-            .ask(Method::POST, &path, answer.to_string().into_bytes())
-            .await?;
+        let body = answer.to_string().into_bytes();
+        tokio::time::timeout(ANSWER, self.dial.ask(Method::POST, &path, body)).await??;
         Ok(())
     }
 }
