@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use clap::Subcommand;
-use lab::topology::Addressing;
+use lab::topology::{Addressing, GuestKind, TopologyError};
 use lab::{Daemon, GuestWish, Lab, Options, Progress, Topology};
 use std::error::Error;
 use std::path::PathBuf;
@@ -26,6 +26,9 @@ enum Command {
     /// two compute hosts, an outside world
     Up {
         file: Option<PathBuf>,
+        /// What guests are made of; the file's word unless given
+        #[arg(long, value_parser = ["namespace", "qemu"])]
+        guests: Option<String>,
         /// The API's port on this machine's loopback device; another one when it is taken
         #[arg(long, default_value_t = 9696)]
         api_port: u16,
@@ -38,6 +41,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
+    /// Join the console of a guest that is a virtual machine; control-] leaves
+    Console { guest: String },
     /// Guests
     #[command(subcommand)]
     Guest(Guest),
@@ -75,31 +80,54 @@ pub(crate) fn run(args: Args) -> Outcome {
         options.dir = dir;
     }
     match args.command {
-        Command::Up { file, api_port } => up(
+        Command::Up {
             file,
-            Options {
-                api_port,
-                ..options
-            },
-            args.name,
-        ),
+            guests,
+            api_port,
+        } => {
+            let topology = topology(file, guests.as_deref(), args.name)?;
+            up(
+                topology,
+                Options {
+                    api_port,
+                    ..options
+                },
+            )
+        }
         Command::Status => status(&Lab::open(&args.name, options)?),
         Command::Exec { place, command } => {
             exec(&Lab::open(&args.name, options)?, &place, &command)
+        }
+        Command::Console { guest } => {
+            lab::vm::serial::console(&Lab::open(&args.name, options)?.console(&guest)?)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Guest(guest) => change_guests(&mut Lab::open(&args.name, options)?, guest),
         Command::Down => down(&args.name, &options),
     }
 }
 
-fn up(file: Option<PathBuf>, options: Options, name: String) -> Outcome {
-    let topology = match file {
+fn topology(
+    file: Option<PathBuf>,
+    guests: Option<&str>,
+    name: String,
+) -> Result<Topology, TopologyError> {
+    let mut topology = match file {
         Some(file) => Topology::read(&file)?,
         None => Topology {
             name,
             ..Topology::default()
         },
     };
+    match guests {
+        Some("qemu") => topology.guests_are = GuestKind::Qemu,
+        Some(_) => topology.guests_are = GuestKind::Namespace,
+        None => {}
+    }
+    Ok(topology)
+}
+
+fn up(topology: Topology, options: Options) -> Outcome {
     let progress = Progress::new();
     let lab = Lab::up(topology, options, &progress)?;
     progress.done(&format!("lab {} is up", lab.name()));

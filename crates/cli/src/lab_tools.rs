@@ -2,9 +2,10 @@
 
 use crate::Outcome;
 use clap::Subcommand;
+use std::io::{IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -37,13 +38,19 @@ pub(crate) enum Init {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
+    /// Runs a command in a virtual machine, by the socket of its second serial port
+    Serial {
+        socket: PathBuf,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
     /// Carries connections from the listening socket on standard input to an address
     Forward { to: SocketAddr },
 }
 
 pub(crate) fn run(command: Command) -> Outcome {
     match command {
-        Command::LabInit(init) => run_init(init)?,
+        Command::LabInit(init) => return run_init(init),
         Command::LabSend { device, frames } => {
             let frames = frames
                 .iter()
@@ -55,7 +62,19 @@ pub(crate) fn run(command: Command) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn run_init(init: Init) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// The command's output is ours, and so is its exit code. Input is handed on when it is no
+/// terminal: a machine's serial port cannot wait for a person.
+fn serial(socket: &Path, command: &[String]) -> Outcome {
+    let mut input = Vec::new();
+    if !std::io::stdin().is_terminal() {
+        std::io::stdin().read_to_end(&mut input)?;
+    }
+    let ended = lab::vm::serial::run(socket, command, &input)?;
+    std::io::stdout().write_all(&ended.said)?;
+    Ok(ExitCode::from(ended.code))
+}
+
+fn run_init(init: Init) -> Outcome {
     match init {
         Init::Create { name, dir } => {
             lab::init::create(&name, &dir)?;
@@ -66,11 +85,12 @@ fn run_init(init: Init) -> Result<(), Box<dyn std::error::Error + Send + Sync>> 
             pid_file,
             command,
         } => lab::detach(&log, &pid_file, &command)?,
+        Init::Serial { socket, command } => return serial(&socket, &command),
         Init::Forward { to } => {
             crate::start_logging();
             let listener = TcpListener::from(std::io::stdin().as_fd().try_clone_to_owned()?);
             lab::forward(&listener, to)?;
         }
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
@@ -65,6 +66,23 @@ impl Place {
         Self {
             name: format!("{netns} on {}", self.name).into(),
             prefix: self.prefix.iter().cloned().chain(more).collect(),
+        }
+    }
+
+    /// A virtual machine, by the socket that takes its commands.
+    #[must_use]
+    pub fn vm(name: &str, binary: &Path, socket: &Path) -> Self {
+        let shown = |path: &Path| path.display().to_string();
+        let prefix = [
+            shown(binary),
+            "lab-init".into(),
+            "serial".into(),
+            shown(socket),
+            "--".into(),
+        ];
+        Self {
+            name: name.into(),
+            prefix: prefix.into(),
         }
     }
 

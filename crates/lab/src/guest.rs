@@ -3,10 +3,12 @@
 use crate::command::{CommandError, Place};
 use crate::machine::Machine;
 use crate::plug::{self, End, Port};
-use crate::topology::Addressing;
+use crate::topology::{Addressing, GuestKind};
+use crate::vm::{Vm, VmError};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::path::Path;
 
 /// The bridge that guests are plugged into.
 pub(crate) const INTEGRATION_BRIDGE: &str = "br-int";
@@ -57,6 +59,16 @@ pub struct Guest {
     /// Routes through a neighbour; the default route among them.
     pub routes: Vec<(IpNet, IpAddr)>,
     pub addressing: Addressing,
+    pub kind: GuestKind,
+}
+
+/// What can go wrong with a guest.
+#[derive(Debug, thiserror::Error)]
+pub enum GuestError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Vm(#[from] VmError),
 }
 
 impl Guest {
@@ -70,44 +82,65 @@ impl Guest {
         of_four.or(self.addresses.first()).map(IpNet::addr)
     }
 
-    /// Where commands run in this guest.
+    /// Where commands run in this guest, on this host, with this `nucleon`.
     #[must_use]
-    pub fn place(&self, host: &Place) -> Place {
-        host.netns(&self.name)
+    pub(crate) fn place(&self, machine: &Machine, binary: &Path) -> Place {
+        match self.kind {
+            GuestKind::Namespace => machine.place.netns(&self.name),
+            GuestKind::Qemu => {
+                Place::vm(&self.name, binary, &Vm::of(machine, &self.name).commands())
+            }
+        }
     }
 
-    /// Makes the namespace and plugs it in. Addresses come later, by [`Guest::configure`].
-    pub(crate) fn make(&self, machine: &Machine) -> Result<(), CommandError> {
+    /// Makes the guest and plugs it in. Addresses come later, by [`Guest::configure`].
+    pub(crate) fn make(&self, machine: &Machine, binary: &Path) -> Result<(), GuestError> {
         let place = &machine.place;
-        place.run(&["ip", "netns", "add", &self.name])?;
-        let guest = self.place(place);
-        if !self
+        let guest = self.place(machine, binary);
+        match self.kind {
+            GuestKind::Namespace => {
+                place.run(&["ip", "netns", "add", &self.name])?;
+                self.quieten(&guest)?;
+                plug::plug(
+                    place,
+                    INTEGRATION_BRIDGE,
+                    &self.port,
+                    End::Netns(&self.name),
+                )?;
+            }
+            GuestKind::Qemu => {
+                plug::plug(place, INTEGRATION_BRIDGE, &self.port, End::Tap)?;
+                let tap = host::names::tap(&self.port.id.to_string());
+                Vm::of(machine, &self.name).start(binary, &self.port, &tap)?;
+                self.quieten(&guest)?;
+            }
+        }
+        Ok(guest.ip(&["link set lo up".to_owned(), "link set eth0 up".to_owned()])?)
+    }
+
+    /// A guest with nothing to say in IPv6 chatters all the same, and costs the switch.
+    fn quieten(&self, guest: &Place) -> Result<(), CommandError> {
+        if self
             .addresses
             .iter()
             .any(|address| address.addr().is_ipv6())
         {
-            // A guest with nothing to say in IPv6 chatters all the same, and costs the switch.
-            let off =
-                ["all", "default"].map(|scope| format!("net.ipv6.conf.{scope}.disable_ipv6=1"));
-            guest.run(&["sysctl", "-qw", &off[0], &off[1]])?;
+            return Ok(());
         }
-        guest.ip(&["link set lo up".to_owned()])?;
-        plug::plug(
-            place,
-            INTEGRATION_BRIDGE,
-            &self.port,
-            End::Netns(&self.name),
-        )?;
-        guest.ip(&["link set eth0 up".to_owned()])
+        let off = ["all", "default"].map(|scope| format!("net.ipv6.conf.{scope}.disable_ipv6=1"));
+        guest.run(&["sysctl", "-qw", &off[0], &off[1]]).map(drop)
     }
 
     /// Gives the guest its addresses; a DHCP client goes on renewing them.
-    pub(crate) fn configure(&self, machine: &Machine) -> Result<(), CommandError> {
-        let guest = self.place(&machine.place);
+    pub(crate) fn configure(&self, machine: &Machine, binary: &Path) -> Result<(), CommandError> {
+        let guest = self.place(machine, binary);
         match self.addressing {
             Addressing::Static => guest.ip(&self.static_lines()),
             Addressing::Dhcp => {
-                let script = machine.dir.join("udhcpc.sh").display().to_string();
+                let script = match self.kind {
+                    GuestKind::Namespace => machine.dir.join("udhcpc.sh").display().to_string(),
+                    GuestKind::Qemu => "/etc/udhcpc.sh".to_owned(),
+                };
                 let lease = format!("LEASE={}", lease_file(&self.name));
                 guest
                     .run(&[
@@ -153,6 +186,10 @@ impl Guest {
     /// Ends the guest's processes, unplugs it and forgets its namespace.
     pub(crate) fn remove(&self, machine: &Machine) -> Result<(), CommandError> {
         let place = &machine.place;
+        if self.kind == GuestKind::Qemu {
+            Vm::of(machine, &self.name).end()?;
+            return plug::unplug(place, INTEGRATION_BRIDGE, self.port.id);
+        }
         let pids = place
             .run(&["ip", "netns", "pids", &self.name])
             .unwrap_or_default();
@@ -205,6 +242,7 @@ mod tests {
             ],
             routes: vec![("0.0.0.0/0".parse().unwrap(), "10.1.0.1".parse().unwrap())],
             addressing: Addressing::Static,
+            kind: GuestKind::Namespace,
         };
         assert_eq!(
             guest.static_lines(),

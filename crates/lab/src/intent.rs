@@ -40,7 +40,7 @@ impl Lab {
         // Written down first: a guest that is half made is one that can be removed.
         self.record.guests.insert(guest.name.clone(), guest.clone());
         self.save()?;
-        guest.make(&machine)?;
+        guest.make(&machine, &self.options.binary)?;
         let path = format!("ports/{}", guest.port.id);
         wait_for(
             &format!("port {} of guest {} ACTIVE", guest.port.id, guest.name),
@@ -48,7 +48,7 @@ impl Lab {
             "",
             || Ok(client.get(&path)?["status"] == "ACTIVE"),
         )?;
-        guest.configure(&machine)?;
+        guest.configure(&machine, &self.options.binary)?;
         Ok(guest)
     }
 
@@ -58,8 +58,8 @@ impl Lab {
         let machine = self.machine(&guest.host)?.clone();
         self.record.guests.insert(guest.name.clone(), guest.clone());
         self.save()?;
-        guest.make(&machine)?;
-        guest.configure(&machine)?;
+        guest.make(&machine, &self.options.binary)?;
+        guest.configure(&machine, &self.options.binary)?;
         Ok(guest)
     }
 
@@ -133,6 +133,7 @@ impl Lab {
             addresses,
             routes,
             addressing: wish.addressing.unwrap_or(self.topology().addressing),
+            kind: self.topology().guests_are,
         };
         Ok((guest, port))
     }

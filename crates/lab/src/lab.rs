@@ -4,13 +4,14 @@ use crate::client::{Client, ClientError};
 use crate::command::{CommandError, Place};
 use crate::daemons::{self, Daemon, Setting};
 use crate::fabric::{self, FABRIC, Machines, OUTSIDE};
-use crate::guest::{DHCP_SCRIPT, Guest, INTEGRATION_BRIDGE};
+use crate::guest::{DHCP_SCRIPT, Guest, GuestError, INTEGRATION_BRIDGE};
 use crate::machine::{HostError, Machine};
 use crate::ovs;
 use crate::progress::Progress;
 use crate::secrets::{SecretError, Secrets};
 use crate::state::{DEFAULT_DIR, Folder, Record};
-use crate::topology::{Topology, TopologyError, management_address};
+use crate::topology::{GuestKind, Topology, TopologyError, management_address};
+use crate::vm::Vm;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -80,6 +81,8 @@ pub enum Error {
     Answer { what: String },
     #[error(transparent)]
     Topology(#[from] TopologyError),
+    #[error(transparent)]
+    Guest(#[from] GuestError),
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]
@@ -259,9 +262,20 @@ impl Lab {
     /// Where commands run in a host, a guest, or the outside world.
     pub fn place(&self, name: &str) -> Result<Place, Error> {
         match self.record.guests.get(name) {
-            Some(guest) => Ok(guest.place(&self.machine(&guest.host)?.place)),
+            Some(guest) => Ok(guest.place(self.machine(&guest.host)?, &self.options.binary)),
             None => Ok(self.machine(name)?.place.clone()),
         }
+    }
+
+    /// The console of a guest that is a virtual machine.
+    pub fn console(&self, guest: &str) -> Result<PathBuf, Error> {
+        let found = self
+            .record
+            .guests
+            .get(guest)
+            .filter(|guest| guest.kind == GuestKind::Qemu);
+        let guest = found.ok_or_else(|| self.no_place(guest))?;
+        Ok(Vm::of(self.machine(&guest.host)?, &guest.name).console())
     }
 
     pub(crate) fn no_place(&self, place: &str) -> Error {

@@ -30,6 +30,7 @@ mod progress;
 mod secrets;
 mod state;
 pub mod topology;
+pub mod vm;
 
 pub use command::{CommandError, Place};
 pub use daemons::{Daemon, detach};

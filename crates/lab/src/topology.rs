@@ -36,6 +36,8 @@ pub struct Topology {
     pub datapath: Option<String>,
     /// Whether the controller runs `nucleon server` and the hosts `nucleon agent`.
     pub control: bool,
+    /// What guests are made of.
+    pub guests_are: GuestKind,
     /// How guests come to their addresses, unless a guest says otherwise.
     pub addressing: Addressing,
     /// Goes over the configuration that the lab writes for `nucleon server`.
@@ -76,6 +78,14 @@ impl TunnelType {
 pub enum Addressing {
     Dhcp,
     Static,
+}
+
+/// A network namespace, quick to make; or a virtual machine, with a kernel of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GuestKind {
+    Namespace,
+    Qemu,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,6 +157,7 @@ impl Default for Topology {
             arp_responder: true,
             datapath: None,
             control: true,
+            guests_are: GuestKind::Namespace,
             addressing: Addressing::Static,
             server: toml::Table::new(),
             agent: toml::Table::new(),

@@ -1,7 +1,9 @@
 //! What takes a minute or more: `make test-long`.
 
-use crate::rig::{Rig, tail};
-use lab::Daemon;
+use crate::rig::{Rig, chain, tail};
+use crate::underlay::{guest, join_by_hand};
+use lab::topology::{GuestKind, TunnelType};
+use lab::{Daemon, Topology};
 use std::time::Duration;
 
 fn pair() -> Rig {
@@ -54,4 +56,30 @@ fn a_server_that_is_away_for_a_minute_is_not_missed() {
     rig.lab.start(Daemon::Server, "net").unwrap();
     rig.add("late", "c1", "red");
     rig.guest("late").must_ping(rig.guest("b").ip());
+}
+
+#[test]
+fn virtual_machines_reach_each_other_through_a_tunnel() {
+    let mut rig = Rig::bare_with(Topology {
+        guests_are: GuestKind::Qemu,
+        ..Topology::default()
+    });
+    join_by_hand(&rig, TunnelType::Vxlan);
+    for (name, host, address) in [("a", "c1", "10.1.0.1/24"), ("b", "c2", "10.1.0.2/24")] {
+        let guest = guest(&rig, name, host, address, true);
+        rig.lab
+            .add_bare_guest(guest)
+            .unwrap_or_else(|error| panic!("{}", chain(&error)));
+    }
+    let b = rig.guest("b").ip();
+    rig.guest("a").must_ping(b);
+    assert_eq!(rig.run("a", "hostname"), "a\n", "a machine of its own");
+    // Only what the other end adds up itself shows that checksums are right.
+    rig.guest("b").sh("nc -l -p 7 -e cat &");
+    let echoed = rig.guest("a").run(&format!(
+        "sh -c echo${{IFS}}hello|nc${{IFS}}-w${{IFS}}2${{IFS}}{b}${{IFS}}7"
+    ));
+    assert_eq!(echoed, "hello\n");
+    let version = rig.run("a", "cat /proc/version");
+    assert!(version.contains("Debian"), "{version}");
 }

@@ -63,9 +63,13 @@ impl Rig {
 
     /// Two compute hosts without server and agents.
     pub(crate) fn bare() -> Self {
+        Self::bare_with(Topology::default())
+    }
+
+    pub(crate) fn bare_with(topology: Topology) -> Self {
         let mut topology = Topology {
             control: false,
-            ..Topology::default()
+            ..topology
         };
         topology.hosts.retain(|host| !host.controller);
         Self::up(topology)

@@ -7,7 +7,7 @@ use lab::plug::Port;
 use lab::topology::{Addressing, TunnelType};
 use uuid::Uuid;
 
-fn guest(rig: &Rig, name: &str, host: &str, address: &str, hybrid: bool) -> Guest {
+pub(crate) fn guest(rig: &Rig, name: &str, host: &str, address: &str, hybrid: bool) -> Guest {
     let id = Uuid::new_v4();
     let [.., a, b] = *id.as_bytes();
     Guest {
@@ -24,12 +24,18 @@ fn guest(rig: &Rig, name: &str, host: &str, address: &str, hybrid: bool) -> Gues
         addresses: vec![address.parse().unwrap()],
         routes: Vec::new(),
         addressing: Addressing::Static,
+        kind: rig.lab.topology().guests_are,
     }
 }
 
 /// Two hosts whose br-int is one learning switch across a tunnel.
 fn joined_by_hand(tunnel: TunnelType) -> Rig {
     let rig = Rig::bare();
+    join_by_hand(&rig, tunnel);
+    rig
+}
+
+pub(crate) fn join_by_hand(rig: &Rig, tunnel: TunnelType) {
     for (host, other) in [("c1", "10.30.0.12"), ("c2", "10.30.0.11")] {
         let (datapath, kind) = (rig.lab.datapath(), tunnel.as_str());
         rig.run(
@@ -40,7 +46,6 @@ fn joined_by_hand(tunnel: TunnelType) -> Rig {
             ),
         );
     }
-    rig
 }
 
 fn guests_reach_each_other_through(tunnel: TunnelType) {
