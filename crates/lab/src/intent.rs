@@ -156,15 +156,13 @@ fn create_network(client: &Client, wanted: &Network) -> Result<(), Error> {
     }
     let network = client.create("networks", "network", body)?;
     for cidr in &wanted.subnets {
-        let mut subnet = json!({
+        let subnet = json!({
             "network_id": text(&network, "id")?,
             "project_id": wanted.project,
             "ip_version": if cidr.addr().is_ipv4() { 4 } else { 6 },
             "cidr": cidr.to_string(),
+            "enable_dhcp": wanted.dhcp && !wanted.external,
         });
-        if wanted.external {
-            subnet["enable_dhcp"] = json!(false);
-        }
         client.create("subnets", "subnet", subnet)?;
     }
     Ok(())

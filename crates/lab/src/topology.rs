@@ -123,6 +123,9 @@ pub struct Network {
     pub name: String,
     pub project: String,
     pub subnets: Vec<IpNet>,
+    /// Whether a DHCP server answers in its subnets; never in an external network's.
+    #[serde(default = "yes")]
+    pub dhcp: bool,
     /// The flat network that leads outside, on the physical network `external`.
     #[serde(default)]
     pub external: bool,
@@ -323,6 +326,7 @@ mod tests {
             name: "red".to_owned(),
             project: "red".to_owned(),
             subnets: vec!["10.1.0.0/24".parse().unwrap()],
+            dhcp: false,
             external: false,
         });
         let text = toml::to_string(&topology).unwrap();
