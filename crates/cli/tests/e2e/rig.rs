@@ -4,6 +4,7 @@
 use lab::client::{Client, text};
 use lab::{Guest, GuestWish, Lab, Options, Place, Progress, Topology};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -433,6 +434,20 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     line
+}
+
+/// Which of so many echo requests were not answered, by what `ping` said.
+pub(crate) fn lost(said: &str, sent: u32) -> Vec<u32> {
+    let number = |line: &str| {
+        line.split("icmp_seq=")
+            .nth(1)?
+            .split(' ')
+            .next()?
+            .parse::<u32>()
+            .ok()
+    };
+    let answered: BTreeSet<u32> = said.lines().filter_map(number).collect();
+    (1..=sent).filter(|seq| !answered.contains(seq)).collect()
 }
 
 /// The last lines, where a command says what came of it.

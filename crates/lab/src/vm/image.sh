@@ -19,7 +19,7 @@ if [ ! -e "$dir/vmlinuz" ]; then
     dpkg -x ./*.deb kernel
     rm -rf "$dir/modules"
     mkdir "$dir/modules"
-    for module in failover net_failover virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net; do
+    for module in failover net_failover virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_net; do
         find kernel -name "$module.ko" -exec cp {} "$dir/modules/" \;
     done
     mv kernel/boot/vmlinuz-* "$dir/vmlinuz"
