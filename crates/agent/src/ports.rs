@@ -85,9 +85,12 @@ impl Ports {
         let mut changes = Changes::default();
         for port in here {
             let id = port.id.to_string();
-            let is_up =
-                plugged.contains_key(&id) && port.admin_state_up && stands(pass, "port", &id);
-            if self.has_to_be_said(port, &id, is_up) {
+            let is_there = plugged.contains_key(&id) && port.admin_state_up;
+            let is_up = is_there && stands(pass, "port", &id);
+            // A port that is there and does not stand is being worked on, or was not looked at yet
+            // by an agent that has just started. Said to be down, other hosts would unlearn it.
+            let settled = is_up || !is_there;
+            if settled && self.has_to_be_said(port, &id, is_up) {
                 let list = if is_up {
                     &mut changes.up
                 } else {
