@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use host::diff::diff;
 use host::iptables::{Iptables, Rule, Target};
+use host::names::{self, PortChain};
 use host::netns::{Family, Netns};
 use host::{HostState, NsName, Why};
 use plan::Plan;
@@ -318,6 +319,7 @@ fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u1
         found.insert((*zone as u16, Vec::new()));
     }
     let shrunk = shrunk_sets(old, new);
+    let zones = zones_of_chains(plan);
     for (family, tables) in &new.iptables {
         let Some(before) = old.iptables.get(family) else {
             continue;
@@ -332,12 +334,7 @@ fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u1
                 continue;
             };
             for (name, chain) in &content.chains {
-                let zone = chain
-                    .why
-                    .causes
-                    .iter()
-                    .filter(|cause| cause.kind == "port")
-                    .find_map(|cause| plan.numbers.zones.get(&cause.id));
+                let zone = zones.get(name);
                 let (Some(zone), Some(before)) = (zone, before.chains.get(name)) else {
                     continue;
                 };
@@ -350,7 +347,7 @@ fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u1
                     if let Some(proto) = rule.proto.as_ref().filter(|proto| !proto.not) {
                         filter.extend(["-p".to_owned(), proto.value.clone()]);
                     }
-                    found.insert((zone as u16, filter));
+                    found.insert((*zone, filter));
                 }
                 for member in chain
                     .rules
@@ -359,13 +356,23 @@ fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u1
                 {
                     for side in ["-s", "-d"] {
                         let filter = ["-f", word, side, member].map(str::to_owned).to_vec();
-                        found.insert((zone as u16, filter));
+                        found.insert((*zone, filter));
                     }
                 }
             }
         }
     }
     found
+}
+
+/// Chains that are one port's, and the zone of its connections.
+fn zones_of_chains(plan: &Plan) -> BTreeMap<String, u16> {
+    let ports = plan.numbers.zones.held();
+    let chains = ports.flat_map(|(port, zone)| {
+        let both = [PortChain::Ingress, PortChain::Egress];
+        both.map(|which| (names::port_chain(which, port), zone as u16))
+    });
+    chains.collect()
 }
 
 fn lets_pass(rule: &Rule) -> bool {
