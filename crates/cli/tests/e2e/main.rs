@@ -8,5 +8,6 @@ mod lab_itself;
 mod long;
 mod reach;
 mod rig;
+mod routed;
 mod spoofing;
 mod underlay;

@@ -1,0 +1,234 @@
+//! What the network node does for guests: addresses by DHCP, a router between networks, the way
+//! outside and back; and the commands by which people look at all that.
+
+use crate::rig::{Rig, soon};
+use lab::Topology;
+use lab::client::text;
+use lab::topology::Addressing;
+use serde_json::{Value, json};
+
+const OUTSIDE: &str = "172.24.4.225";
+/// An address that nobody is a neighbour of: what reaches it was routed.
+const BEYOND: &str = "203.0.113.1";
+
+/// Two networks with DHCP, joined by a router that leads outside, and a guest in each.
+fn cloud() -> Rig {
+    let mut rig = Rig::up(Topology {
+        addressing: Addressing::Dhcp,
+        ..Topology::default()
+    });
+    let router = rig.create("routers", "router", &json!({"name": "r"}), &json!({}));
+    for (name, cidr) in [("red", "10.1.0.0/24"), ("green", "10.2.2.0/24")] {
+        let network = rig.create("networks", "network", &json!({"name": name}), &json!({}));
+        let subnet = json!({
+            "network_id": network["id"], "cidr": cidr, "ip_version": 4, "dns_nameservers": ["192.0.2.53"],
+        });
+        let subnet = rig.create("subnets", "subnet", &subnet, &json!({}));
+        let path = format!(
+            "routers/{}/add_router_interface",
+            text(&router, "id").unwrap()
+        );
+        rig.client()
+            .update(&path, &json!({"subnet_id": subnet["id"]}))
+            .unwrap();
+    }
+    let public = external(&rig);
+    let gateway = json!({"router": {"external_gateway_info": {"network_id": public["id"]}}});
+    rig.client()
+        .update(
+            &format!("routers/{}", text(&router, "id").unwrap()),
+            &gateway,
+        )
+        .unwrap();
+    rig.add("red1", "c1", "red");
+    rig.add("green1", "c2", "green");
+    rig
+}
+
+fn external(rig: &Rig) -> Value {
+    let more = json!({
+        "router:external": true,
+        "provider:network_type": "flat",
+        "provider:physical_network": "external",
+    });
+    let public = rig.create("networks", "network", &json!({"name": "public"}), &more);
+    let subnet = json!({
+        "network_id": public["id"], "cidr": "172.24.4.224/28", "ip_version": 4,
+        "gateway_ip": OUTSIDE, "enable_dhcp": false,
+    });
+    rig.create("subnets", "subnet", &subnet, &json!({}));
+    public
+}
+
+#[test]
+fn a_guest_gets_its_address_and_reaches_what_its_router_leads_to() {
+    let rig = cloud();
+    let red1 = rig.guest("red1");
+    let addresses = red1.run("ip -4 -o addr show dev eth0");
+    assert!(
+        addresses.contains(&format!("{}/24", red1.ip())),
+        "by DHCP: {addresses}"
+    );
+    let routes = red1.run("ip route");
+    assert!(routes.contains("default via 10.1.0.1"), "{routes}");
+    assert!(red1.run("ip link show eth0").contains("mtu 1450"));
+
+    red1.must_ping("10.1.0.1".parse().unwrap());
+    rig.allow(&json!({"protocol": "icmp"}), "green1");
+    soon("the other network is reached", || {
+        red1.pings_once(rig.guest("green1").ip())
+    });
+    soon("the outside is reached", || {
+        red1.pings_once(OUTSIDE.parse().unwrap())
+    });
+    red1.must_ping(BEYOND.parse().unwrap());
+}
+
+#[test]
+fn a_floating_ip_leads_in_and_names_the_guest_outside() {
+    let rig = cloud();
+    let red1 = rig.guest("red1");
+    rig.allow(&json!({"protocol": "icmp"}), "red1");
+    let public = rig.client().find("networks", "public").unwrap();
+    let body = json!({"floating_network_id": public["id"], "port_id": red1.guest.port.id});
+    let floating = rig.create("floatingips", "floatingip", &body, &json!({}));
+    let address = text(&floating, "floating_ip_address").unwrap().to_owned();
+    let outside = rig.lab.place("outside").unwrap();
+    let reached = || outside.run(&["ping", "-n", "-c1", "-W1", &address]).is_ok();
+    soon("the guest is reached from outside", reached);
+    rig.client()
+        .delete(&format!("floatingips/{}", text(&floating, "id").unwrap()))
+        .unwrap();
+    soon("and no longer", || !reached());
+    red1.must_ping(BEYOND.parse().unwrap());
+}
+
+/// Read-only commands that people look with, and what they look for.
+#[test]
+fn the_commands_that_people_look_with_show_what_they_look_for() {
+    let rig = cloud();
+    let router = rig.client().find("routers", "r").unwrap();
+    let red = rig.client().find("networks", "red").unwrap();
+    let (router, red) = (text(&router, "id").unwrap(), text(&red, "id").unwrap());
+    let short = &rig.guest("red1").guest.port.id.to_string()[..11];
+    let looks: Vec<(&str, String, Vec<String>)> = vec![
+        (
+            "c1",
+            "ip a".to_owned(),
+            vec![
+                format!("tap{short}"),
+                format!("qbr{short}"),
+                "br-int".to_owned(),
+            ],
+        ),
+        (
+            "c1",
+            "brctl show".to_owned(),
+            vec![format!("qbr{short}"), format!("qvb{short}")],
+        ),
+        (
+            "c1",
+            "ovs-vsctl show".to_owned(),
+            vec![
+                "Bridge br-tun".to_owned(),
+                "patch-int".to_owned(),
+                "tag: 1".to_owned(),
+            ],
+        ),
+        (
+            "c1",
+            "ovs-vsctl list-ports br-int".to_owned(),
+            vec![format!("qvo{short}"), "patch-tun".to_owned()],
+        ),
+        (
+            "c1",
+            "ovs-vsctl list-ports br-ex".to_owned(),
+            vec!["eth2".to_owned(), "phy-br-ex".to_owned()],
+        ),
+        (
+            "c1",
+            "ovs-ofctl show br-tun".to_owned(),
+            vec!["vxlan-0a1e000b".to_owned()],
+        ),
+        (
+            "c1",
+            "ovs-ofctl dump-flows br-tun".to_owned(),
+            vec!["table=22".to_owned(), "learn(table=20".to_owned()],
+        ),
+        (
+            "c1",
+            "ovs-ofctl dump-flows br-int".to_owned(),
+            vec!["table=24".to_owned(), "table=60".to_owned()],
+        ),
+        (
+            "c1",
+            "ovs-appctl fdb/show br-int".to_owned(),
+            vec!["VLAN".to_owned()],
+        ),
+        (
+            "c1",
+            "iptables -S".to_owned(),
+            vec![
+                format!("-i{}", &short[..10]),
+                "neutron-openvswi-sg-chain".to_owned(),
+            ],
+        ),
+        (
+            "c1",
+            format!("iptables -L neutron-openvswi-i{}", &short[..10]),
+            vec!["udp spt:bootps dpt:bootpc".to_owned()],
+        ),
+        (
+            "c1",
+            "ipset list".to_owned(),
+            vec!["Name: NIPv4".to_owned()],
+        ),
+        (
+            "net",
+            "ip netns list".to_owned(),
+            vec![format!("qrouter-{router}"), format!("qdhcp-{red}")],
+        ),
+        (
+            "net",
+            "ps -fe".to_owned(),
+            vec!["dnsmasq".to_owned(), red.to_owned()],
+        ),
+        (
+            "net",
+            format!("ip netns exec qdhcp-{red} ip a"),
+            vec!["10.1.0.2/24".to_owned(), "tap".to_owned()],
+        ),
+        (
+            "net",
+            format!("ip netns exec qrouter-{router} ip a"),
+            vec!["10.1.0.1/24".to_owned(), "qg-".to_owned()],
+        ),
+        (
+            "net",
+            format!("ip netns exec qrouter-{router} ip route"),
+            vec![format!("default via {OUTSIDE}")],
+        ),
+        (
+            "net",
+            format!("ip netns exec qrouter-{router} iptables -t nat -S"),
+            vec!["SNAT --to-source 172.24.4.".to_owned()],
+        ),
+    ];
+    soon("the router has its gateway", || {
+        rig.lab
+            .place("net")
+            .unwrap()
+            .run(&["ip", "netns", "list"])
+            .is_ok_and(|said| said.contains(router))
+    });
+    rig.guest("red1").must_ping(BEYOND.parse().unwrap());
+    for (host, command, wanted) in looks {
+        let said = rig.run(host, &command);
+        for wanted in wanted {
+            assert!(
+                said.contains(&wanted),
+                "`{command}` on {host} shows no {wanted:?}:\n{said}"
+            );
+        }
+    }
+}
