@@ -10,6 +10,7 @@
 //! own view and nothing else. Without either only loopback is listened on.
 
 pub(crate) mod elsewhere;
+mod moves;
 mod report;
 mod serve;
 mod watch;
@@ -33,6 +34,8 @@ const LINES: usize = 64;
 pub struct Agents {
     connected: Mutex<BTreeMap<String, mpsc::Sender<Value>>>,
     waiting: Mutex<BTreeMap<String, oneshot::Sender<Value>>>,
+    /// What watches follow.
+    moves: moves::Moves,
 }
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{elsewhere, report, watch};
+use super::{elsewhere, moves, report, watch};
 use crate::{Api, fault::Fault};
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -89,6 +89,7 @@ struct Shared {
 impl Listener {
     /// Serves until `stop` turns true. Watches end with the process.
     pub async fn run(self, mut stop: told::Receiver<bool>) {
+        let moves = tokio::spawn(moves::distribute(self.api.clone()));
         let shared = Arc::new(Shared {
             api: self.api,
             tokens: self.tokens,
@@ -97,7 +98,7 @@ impl Listener {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => return moves.abort(),
             };
             let Ok((stream, _)) = accepted else {
                 continue;

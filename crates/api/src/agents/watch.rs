@@ -4,17 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use intent::{
-    HostName, NetworkId,
-    view::{Difference, View, view},
+    HostName, NetworkId, State,
+    view::{Difference, Item, View, view},
 };
 use ledger::{Actor, Command};
 use serde_json::{Value, json};
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
+use super::moves::Moved;
 use crate::Api;
-
-/// Changes that come within this time of each other travel together.
-const GATHER: Duration = Duration::from_millis(5);
 
 /// Sends until the host is gone.
 pub(super) async fn watch(api: Arc<Api>, host: String, lines: mpsc::Sender<Bytes>) {
@@ -24,7 +22,7 @@ pub(super) async fn watch(api: Arc<Api>, host: String, lines: mpsc::Sender<Bytes
     let mut stream = Stream {
         api: api.clone(),
         host: host.as_str().into(),
-        sent: View::default(),
+        seen: Arc::default(),
         lines,
     };
     stream.run(&mut asked, heartbeat).await;
@@ -35,7 +33,8 @@ pub(super) async fn watch(api: Arc<Api>, host: String, lines: mpsc::Sender<Bytes
 struct Stream {
     api: Arc<Api>,
     host: HostName,
-    sent: View,
+    /// The state whose view the host has.
+    seen: Arc<State>,
     lines: mpsc::Sender<Bytes>,
 }
 
@@ -49,19 +48,16 @@ impl Stream {
         heartbeat: Duration,
     ) -> Option<Gone> {
         // First subscribe, then look: nothing falls in between.
-        let mut news = self.api.hub.handle.subscribe();
-        if let Err(gone) = self.bring_up_to_date(true).await {
+        let mut news = self.api.agents.moves.subscribe();
+        if let Err(gone) = self.begin().await {
             return Some(gone);
         }
         loop {
             let outcome = tokio::select! {
-                published = news.recv() => match published {
+                moved = news.recv() => match moved {
                     Err(RecvError::Closed) => return None,
-                    Ok(_) | Err(RecvError::Lagged(_)) => {
-                        tokio::time::sleep(GATHER).await;
-                        while news.try_recv().is_ok() {}
-                        self.bring_up_to_date(false).await
-                    }
+                    Ok(moved) => self.follow(&moved).await,
+                    Err(RecvError::Lagged(_)) => self.look_anew(self.api.hub.state()).await,
                 },
                 question = asked.recv() => match question {
                     // A newer watch of this host has taken over.
@@ -79,20 +75,56 @@ impl Stream {
         }
     }
 
-    /// Sends what the newest state makes different, and a mark behind it.
-    async fn bring_up_to_date(&mut self, first: bool) -> Result<(), Gone> {
+    /// Sends the whole view, and a mark behind it.
+    async fn begin(&mut self) -> Result<(), Gone> {
         let state = self.api.hub.state();
         let wanted = view(&state, &self.host);
-        let difference = self.sent.difference(&wanted);
-        let portless = without_port(&wanted);
-        self.sent = wanted;
-        if first || !difference.is_empty() {
-            let store = self.api.hub.handle.store().id().to_string();
-            self.send(lines(&difference, state.revision, &store))
-                .await?;
-        }
-        self.make_dhcp_ports(portless);
+        self.seen = state;
+        let difference = View::default().difference(&wanted);
+        self.tell(&difference).await?;
+        self.make_dhcp_ports(without_port(&wanted));
         Ok(())
+    }
+
+    /// Goes along with a move of the state, where it concerns this host.
+    async fn follow(&mut self, moved: &Moved) -> Result<(), Gone> {
+        let known = moved.steps.is_some();
+        if known && moved.after.revision <= self.seen.revision {
+            return Ok(());
+        }
+        let steps = moved.steps.as_ref();
+        let Some(steps) = steps.filter(|_| moved.before == self.seen.revision) else {
+            return self.look_anew(moved.after.clone()).await;
+        };
+        let step = steps.of(&self.host);
+        self.seen = moved.after.clone();
+        self.take(&step).await
+    }
+
+    /// Computes both views: for a watch that can't tell what happened in between.
+    async fn look_anew(&mut self, state: Arc<State>) -> Result<(), Gone> {
+        let (had, wanted) = (view(&self.seen, &self.host), view(&state, &self.host));
+        self.seen = state;
+        self.take(&had.difference(&wanted)).await
+    }
+
+    async fn take(&mut self, step: &Difference) -> Result<(), Gone> {
+        if step.is_empty() {
+            return Ok(());
+        }
+        self.tell(step).await?;
+        let concerns_dhcp = |item: &Item| matches!(item, Item::DhcpRole(_) | Item::Subnet(_));
+        if step.put.iter().any(concerns_dhcp) {
+            let portless = without_port(&view(&self.seen, &self.host));
+            self.make_dhcp_ports(portless);
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, difference: &Difference) -> Result<(), Gone> {
+        let store = self.api.hub.handle.store().id().to_string();
+        self.send(lines(difference, self.seen.revision, &store))
+            .await
     }
 
     /// A network whose DHCP is served here needs a port for its server, which the ledger makes;
