@@ -89,6 +89,16 @@ const DEFAULT_QUOTAS: [(&str, i64); 10] = [
     ("subnetpool", -1),
 ];
 
+impl Config {
+    /// The limit of a resource where a project has none of its own: what the settings leave out
+    /// is as it is without settings.
+    pub fn default_quota(&self, resource: &str) -> i64 {
+        let built_in = DEFAULT_QUOTAS.iter().find(|(name, _)| *name == resource);
+        let set = self.default_quotas.get(resource).copied();
+        set.or(built_in.map(|(_, limit)| *limit)).unwrap_or(-1)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         use NetworkType::{Flat, Geneve, Gre, Local, Vlan, Vxlan};

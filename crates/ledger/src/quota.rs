@@ -31,8 +31,8 @@ fn resource(kind: Kind) -> Option<&'static str> {
 pub fn quota_limit(state: &State, config: &Config, project: &ProjectId, resource: &str) -> i64 {
     let own = state.quotas.get(project);
     let own = own.and_then(|quota| quota.limits.get(resource));
-    let default = || config.default_quotas.get(resource);
-    own.or_else(default).copied().unwrap_or(-1)
+    own.copied()
+        .unwrap_or_else(|| config.default_quota(resource))
 }
 
 /// How much of a resource a project has.

@@ -1,10 +1,10 @@
 //! Quotas: limits of a project, the default limits, and how much of each is used.
 
 use intent::{
-    Kind, ProjectId,
+    ProjectId,
     attrs::{BadInput, Draft, str},
 };
-use ledger::Command;
+use ledger::{Command, LIMITED, quota_limit, quota_used};
 use serde_json::{Map, Value, json};
 
 use super::{asked::Reply, scene::Scene};
@@ -26,15 +26,13 @@ fn require(scene: &Scene<'_>, rule: &str, project: &str) -> Result<(), Fault> {
 }
 
 fn limits(scene: &Scene<'_>, project: &str) -> Map<String, Value> {
-    let set = scene.state().quotas.get(&ProjectId::from(project));
-    let defaults = &scene.api.hub.config().default_quotas;
-    let limit = |(name, default): (&String, &i64)| {
-        let limit = set
-            .and_then(|quota| quota.limits.get(name))
-            .unwrap_or(default);
-        (name.clone(), json!(limit))
+    let (state, config) = (scene.state(), scene.api.hub.config());
+    let project = ProjectId::from(project);
+    let limit = |(name, _): &(&str, _)| {
+        let limit = quota_limit(state, config, &project, name);
+        ((*name).to_owned(), json!(limit))
     };
-    defaults.iter().map(limit).collect()
+    LIMITED.iter().map(limit).collect()
 }
 
 /// `GET quotas`: of every project for which some are set.
@@ -73,23 +71,20 @@ fn require_read(scene: &Scene<'_>, project: &str) -> Result<(), Fault> {
 
 pub(super) fn defaults(scene: &Scene<'_>, project: &str) -> Result<Reply, Fault> {
     require_read(scene, project)?;
-    let defaults = &scene.api.hub.config().default_quotas;
+    let config = scene.api.hub.config();
+    let default = |(name, _): &(&str, _)| ((*name).to_owned(), json!(config.default_quota(name)));
+    let defaults: Map<String, Value> = LIMITED.iter().map(default).collect();
     Ok(Reply::value(&json!({ "quota": defaults })))
 }
 
 pub(super) fn details(scene: &Scene<'_>, project: &str) -> Result<Reply, Fault> {
     require_read(scene, project)?;
     let details = limits(scene, project).into_iter().map(|(name, limit)| {
-        let used = used(scene, project, &name);
+        let used = quota_used(scene.state(), &project.into(), &name);
         (name, json!({"limit": limit, "used": used, "reserved": 0}))
     });
     let details: Map<String, Value> = details.collect();
     Ok(Reply::value(&json!({ "quota": details })))
-}
-
-fn used(scene: &Scene<'_>, project: &str, name: &str) -> u64 {
-    let kind = Kind::ALL.iter().find(|kind| kind.as_str() == name);
-    kind.map_or(0, |kind| scene.state().index.count(&project.into(), *kind))
 }
 
 pub(super) async fn set(scene: &mut Scene<'_>, project: &str) -> Result<Reply, Fault> {
@@ -112,7 +107,8 @@ fn draft(scene: &Scene<'_>) -> Result<Draft, Fault> {
     let Some(Value::Object(quota)) = body.remove("quota") else {
         return Err(Fault::bad_request("Unable to find 'quota' in request body"));
     };
-    let known = |name: &str| QUOTAS.iter().chain(&WORDS).find(|known| **known == name);
+    let names = || LIMITED.iter().map(|(name, _)| *name).chain(WORDS);
+    let known = |name: &str| names().find(|known| *known == name);
     let unknown: Vec<&str> = quota
         .keys()
         .map(String::as_str)
@@ -131,20 +127,6 @@ fn draft(scene: &Scene<'_>) -> Result<Draft, Fault> {
     }
     Ok(draft)
 }
-
-/// What may be limited, in the reference's words.
-const QUOTAS: [&str; 10] = [
-    "floatingip",
-    "network",
-    "port",
-    "rbac_policy",
-    "router",
-    "router_route",
-    "security_group",
-    "security_group_rule",
-    "subnet",
-    "subnetpool",
-];
 
 fn limit(name: &str, value: &Value) -> Result<Value, Fault> {
     use intent::attrs::{Attr, To};
