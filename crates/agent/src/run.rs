@@ -333,6 +333,10 @@ impl Agent {
 
     /// A pass, what it says to the log and to the server. Whether something is left to do.
     async fn pass_and_report(&mut self) -> bool {
+        if self.passes == 0 {
+            // A switch that is not asked yet would look empty, and its ports down.
+            self.machine.settle(&self.settings).await;
+        }
         let Some(pass) = self.pass(true).await else {
             return false;
         };
