@@ -86,10 +86,7 @@ fn by_design(world: &World, plan: &Plan, loss: &Loss, reply: bool) -> (At, Optio
         (Some(rule), _) if step.host == "outside" => (rule.clone(), None),
         (_, Some(by)) => (by, step.rule.clone()),
         (_, None) => (
-            step.rule
-                .clone()
-                .or_else(|| nearest(loss))
-                .unwrap_or_default(),
+            step.rule.clone().unwrap_or_else(|| without_rule(loss)),
             None,
         ),
     };
@@ -107,8 +104,15 @@ fn by_design(world: &World, plan: &Plan, loss: &Loss, reply: bool) -> (At, Optio
     (at, fix.command)
 }
 
-fn nearest(loss: &Loss) -> Option<String> {
-    loss.way.iter().rev().find_map(|s| s.rule.clone())
+/// A loss without a rule: a table in which nothing matches is named itself, else the last rule
+/// before it.
+fn without_rule(loss: &Loss) -> String {
+    let what = &loss.step.what;
+    if what.starts_with("no flow of table") || what.starts_with("no route to") {
+        return what.clone();
+    }
+    let mut back = loss.way.iter().rev();
+    back.find_map(|s| s.rule.clone()).unwrap_or_default()
 }
 
 /// A table that only discards is where others send what they have decided on: then the flow that

@@ -377,7 +377,10 @@ fn net(
         dst,
         ttl: 64,
         dont_fragment: question.size.is_some(),
-        size: outer + header + question.size.unwrap_or(if header == 8 { 56 } else { 0 }),
+        size: question
+            .size
+            .unwrap_or(if header == 8 { 56 } else { 0 })
+            .saturating_add(outer + header),
         load,
     }))
 }

@@ -305,7 +305,7 @@ impl<'w> Sim<'w> {
         if let Some(link) = world.link(host, ns, dev)
             && link.kind == LinkKind::Veth
             && link.mtu > 0
-            && packet.size() > link.mtu + VETH_SLACK
+            && packet.size() > link.mtu.saturating_add(VETH_SLACK)
         {
             let what = format!(
                 "a packet of {} bytes is too big for {dev}'s mtu {}",

@@ -97,7 +97,8 @@ fn underlay(
     if !link.up {
         return Err(lost(format!("{} of {host} is down", key.dev)));
     }
-    let outer = packet.size() + overhead(&interface.kind) + 4 * packet.tags.len() as u32;
+    let more = overhead(&interface.kind) + 4 * packet.tags.len() as u32;
+    let outer = packet.size().saturating_add(more);
     if link.mtu > 0 && outer > link.mtu {
         return Err(lost(format!(
             "with the tunnel's headers the packet has {outer} bytes and does not fit {}'s mtu {}",

@@ -131,7 +131,7 @@ fn what_is_taken_out_of_a_legacy_host_is_named() {
 
 #[test]
 fn what_is_taken_out_of_a_distributed_host_is_named() {
-    check("30-healthy-dvr-hybrid", 2, 31);
+    check("30-healthy-dvr-hybrid", 2, 17);
 }
 
 #[test]

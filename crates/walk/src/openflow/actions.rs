@@ -120,14 +120,19 @@ fn rewrite<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, table: u8, action: &Actio
 /// Some bits of a field.
 pub(super) fn read(pipe: &Pipe<'_>, part: Subfield) -> Option<u128> {
     let value = pipe.get(part.field)?;
-    Some((value >> part.start) & host::ovs::field::mask(part.bits))
+    Some(value.checked_shr(part.start).unwrap_or(0) & host::ovs::field::mask(part.bits))
+}
+
+/// Bits moved up; none are left of those that go beyond the widest field.
+pub(super) fn shifted(bits: u128, by: u32) -> u128 {
+    bits.checked_shl(by).unwrap_or(0)
 }
 
 /// Write some bits of a field.
 pub(super) fn write<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, part: Subfield, value: u128) {
     let bits = host::ovs::field::mask(part.bits);
     let old = pipe.get(part.field).unwrap_or(0);
-    let new = (old & !(bits << part.start)) | ((value & bits) << part.start);
+    let new = (old & !shifted(bits, part.start)) | shifted(value & bits, part.start);
     pipe.set(sim, part.field, new);
 }
 

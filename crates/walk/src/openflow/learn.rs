@@ -35,8 +35,8 @@ fn build(pipe: &Pipe<'_>, spec: &Learn) -> (Match, Vec<Action>) {
     for part in &spec.specs {
         match part {
             LearnSpec::Match { dst, src } => {
-                let value = source(pipe, src) << dst.start;
-                let bits = host::ovs::field::mask(dst.bits) << dst.start;
+                let value = actions::shifted(source(pipe, src), dst.start);
+                let bits = actions::shifted(host::ovs::field::mask(dst.bits), dst.start);
                 matches.require(dst.field, value, bits);
             }
             LearnSpec::Load { dst, src } => learned.push(load(*dst, source(pipe, src))),
@@ -53,10 +53,10 @@ fn build(pipe: &Pipe<'_>, spec: &Learn) -> (Match, Vec<Action>) {
 }
 
 fn load(dst: Subfield, value: u128) -> Action {
-    let mask = host::ovs::field::mask(dst.bits) << dst.start;
+    let mask = actions::shifted(host::ovs::field::mask(dst.bits), dst.start);
     Action::Set {
         field: dst.field,
-        value: (value << dst.start) & mask,
+        value: actions::shifted(value, dst.start) & mask,
         mask,
         spelling: host::Shown(Spelling::Load),
     }

@@ -107,6 +107,8 @@ pub(super) fn weight(sim: &Sim<'_>, end: &End, target: &Target) -> Weight {
     let near_place = target.place.as_ref().is_some_and(|p| *p == node.place);
     let near_host = target.host.as_ref().is_some_and(|h| *h == node.host);
     let fate = match end.fate {
+        // A namespace or a filter discards on purpose; a table's default what nobody wanted.
+        Fate::Dropped if !on_switch(sim, node) => 3,
         Fate::Dropped => 2,
         Fate::Unknown => 1,
         Fate::Taken(_) | Fate::Ignored => 0,
@@ -115,6 +117,10 @@ pub(super) fn weight(sim: &Sim<'_>, end: &End, target: &Target) -> Weight {
     let near = u8::from(near_port || near_place) * 2 + u8::from(near_host);
     let fate = if elsewhere { 0 } else { fate };
     (near * u8::from(fate > 0), fate, sim.way(end.step).len())
+}
+
+fn on_switch(sim: &Sim<'_>, step: &Step) -> bool {
+    sim.world.bridge(&step.host, &step.place).is_some()
 }
 
 /// A copy that flooding sent to somebody else, and what discarded it there.

@@ -47,6 +47,13 @@ pub(super) fn expect(cloud: &Cloud, have: &HostState, want: &mut HostState) {
     for seat in seats(cloud, have, bridge, false) {
         trusted(&seat, &mut lines);
     }
+    // Our plan closes a port that it cannot filter; this host can.
+    let ports = &mut want.bridge_mut(BRIDGE).ports;
+    for seat in &guests {
+        if let Some(port) = ports.get_mut(&seat.dev) {
+            port.tag = Some(seat.tag);
+        }
+    }
     let flows = &mut want.bridge_mut(BRIDGE).flows;
     flows.retain(|key, _| !is_spoof_rule(key, &devices));
     for line in lines {
@@ -375,7 +382,7 @@ fn conjunction(
     };
     let (table, priority, reg) = (group.table, group.priority, seat.ofport);
     for (n, state) in ["+est-rel-rpl", "+new-est"].into_iter().enumerate() {
-        let id = number + n as u32;
+        let id = number.saturating_add(n as u32);
         let start = format!("table={table}, priority={priority},ct_state={state}");
         for tail in group.tails {
             lines.push(format!(
