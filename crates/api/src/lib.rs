@@ -8,6 +8,8 @@ pub mod hub;
 pub mod identity;
 pub mod metadata;
 pub mod neutron;
+mod nova;
+pub mod operators;
 pub mod policy;
 pub mod replica;
 pub mod rules;

@@ -11,7 +11,7 @@ use crate::{
     chores,
     config::{Config, IdentityKind},
     identity::{Identity, embedded::Embedded, keystone::Keystone},
-    metadata,
+    metadata, nova,
     policy::{Policy, PolicyError},
     replica::{Member, Replica},
     rules::Rules,
@@ -75,6 +75,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         tokio::spawn(listener.run(stop.clone()));
     }
     tokio::spawn(chores::run(api.clone(), stop.clone()));
+    if let Some(nova) = config.nova.clone() {
+        tokio::spawn(nova::tell(api.clone(), nova, stop.clone()));
+    }
     let limits = Limits {
         body: config.limits.body,
         connections: config.limits.connections,

@@ -257,6 +257,9 @@ pub(super) async fn create(scene: &mut Scene<'_>, table: &'static Table) -> Resu
     Ok(Reply::created(shown(scene, table, &objects, many).bytes))
 }
 
+/// Resources in one request: the writer decides them in one go, and others wait meanwhile.
+const MANY: usize = 5_000;
+
 /// The bodies below the root, and whether they came as a list.
 fn bodies(
     table: &Table,
@@ -266,6 +269,12 @@ fn bodies(
     if let Some(many) = body.remove(table.plural) {
         let items = many.as_array().filter(|items| !items.is_empty());
         let items = items.ok_or_else(required)?;
+        if items.len() > MANY {
+            return Err(Fault::bad_request(format!(
+                "No more than {MANY} {} can be created at once",
+                table.plural
+            )));
+        }
         let maps = items.iter().map(|item| match item {
             Value::Object(map) => Ok(map.clone()),
             _ => Err(invalid_object(table)),

@@ -33,7 +33,7 @@ pub(super) fn list(scene: &Scene<'_>, table: &'static Table) -> Result<Reply, Fa
         }
         name if name == SERVICE_PROVIDER.name => {
             let provider =
-                json!({"service_type": "L3_ROUTER_NAT", "name": "nucleon", "default": true});
+                json!({"service_type": "L3_ROUTER_NAT", "name": "default", "default": true});
             Ok(Reply::value(&json!({ "service_providers": [provider] })))
         }
         name if name == AUTO_TOPOLOGY.name => Err(Fault::not_found()),

@@ -24,6 +24,7 @@ use crate::{
     },
     metadata,
     neutron::{self, Asked, Query, Reply, decode},
+    operators,
     replica::{FOLLOW, Passed, PassedOn},
 };
 
@@ -159,6 +160,13 @@ async fn answer(
     {
         let body = read(body, shared.limits.body).await?;
         return identity(service, &head, &path, &base, &body).await;
+    }
+    if let Some(below) = path.strip_prefix(operators::PATH) {
+        let credentials = shared.api.identity.credentials(&head.headers).await?;
+        let body = read(body, shared.limits.body).await?;
+        let caller = shared.api.caller(credentials);
+        let reply = operators::answer(&shared.api, &caller, &method, below, &body).await?;
+        return Ok(render(reply, &method));
     }
     let instance = path.strip_prefix(metadata::PATH);
     if !path.starts_with("/v2.0") && instance.is_none() {
