@@ -71,23 +71,34 @@ pub fn reach(world: &World, wish: &Wish) -> Vec<Row> {
     let senders = chosen(world, &wish.from);
     let targets = chosen(world, &wish.to);
     let apart = wish.every_pair || senders.len().max(targets.len()) <= FEW;
-    let mut known: BTreeMap<(Class, Class), Reaches> = BTreeMap::new();
+    let mut numbers: BTreeMap<Class, usize> = BTreeMap::new();
+    let mut numbered = |ports: &[&Port]| -> Vec<usize> {
+        let mut number = |port: &Port| {
+            let next = numbers.len();
+            *numbers.entry(class_of(port, apart)).or_insert(next)
+        };
+        ports.iter().map(|port| number(port)).collect()
+    };
+    let (down, across) = (numbered(&senders), numbered(&targets));
+    let names = |ports: &[&Port]| -> Vec<String> {
+        ports.iter().map(|port| world.cloud.call(port)).collect()
+    };
+    let (from_names, to_names) = (names(&senders), names(&targets));
+    let mut known: BTreeMap<(usize, usize), Reaches> = BTreeMap::new();
     let mut rows = Vec::new();
-    for from in &senders {
-        for to in targets.iter().filter(|to| to.id != from.id) {
-            let key = (class_of(from, apart), class_of(to, apart));
-            let reaches = match known.get(&key) {
-                Some(reaches) => *reaches,
-                None => {
-                    let reaches = ask(world, wish, from, to);
-                    known.insert(key, reaches);
-                    reaches
-                }
-            };
+    for (n, from) in senders.iter().enumerate() {
+        for (m, to) in targets
+            .iter()
+            .enumerate()
+            .filter(|(_, to)| to.id != from.id)
+        {
+            let reaches = known
+                .entry((down[n], across[m]))
+                .or_insert_with(|| ask(world, wish, from, to));
             rows.push(Row {
-                from: world.cloud.call(from),
-                to: world.cloud.call(to),
-                reaches,
+                from: from_names[n].clone(),
+                to: to_names[m].clone(),
+                reaches: *reaches,
             });
         }
     }
