@@ -53,7 +53,6 @@ impl<D: Decide> Replica<D> {
             shared: handle.shared.clone(),
             asks,
             member,
-            counted: None,
         };
         Ok(Self {
             handle,
@@ -73,16 +72,6 @@ struct Cycle<D: Decide> {
     shared: Arc<Shared<D>>,
     asks: mpsc::Receiver<Ask<D>>,
     member: Member,
-    counted: Option<Counted>,
-}
-
-/// The writer counts on this server, and this server may count on itself: until the end of its
-/// lease no write is acknowledged that it has not applied.
-#[derive(Debug, Clone, Copy)]
-struct Counted {
-    /// What may have been acknowledged before the writer knew of this server.
-    from: u64,
-    until: Instant,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -167,11 +156,7 @@ impl<D: Decide> Cycle<D> {
             *role = new;
             differs
         });
-        let (shared, member, mut counted) = (
-            self.shared.clone(),
-            self.member.clone(),
-            self.counted.take(),
-        );
+        let (shared, member) = (self.shared.clone(), self.member.clone());
         let until = Instant::now() + LOOK;
         let following = async move {
             while Instant::now() < until {
@@ -179,41 +164,28 @@ impl<D: Decide> Cycle<D> {
                     tracing::warn!(error = %chain(&error), "the log can't be followed");
                 }
                 if let Some(writer) = &writer {
-                    counted = tell(&shared, &member.name, writer, counted).await;
+                    tell(&shared, &member.name, writer).await;
                 }
                 shared.store.heard(POLL).await;
             }
-            counted
         };
-        self.counted = self.aside(following).await.flatten();
+        let _ = self.aside(following).await;
     }
 }
 
 /// Tells the writer how far this server is. From its answer this server knows for how long it is
-/// as fresh as the writer.
-async fn tell<D: Decide>(
-    shared: &Shared<D>,
-    name: &str,
-    writer: &str,
-    counted: Option<Counted>,
-) -> Option<Counted> {
+/// as fresh as the writer: what was acknowledged before the lease began it has applied, and what
+/// came after waited for it.
+async fn tell<D: Decide>(shared: &Shared<D>, name: &str, writer: &str) {
     let (asked, applied) = (Instant::now(), shared.published.load().revision);
-    let counted = counted.filter(|counted| counted.until > asked);
-    let granted = match shared.peers.tell(writer, name, applied).await {
-        Ok(granted) => granted,
-        Err(error) => {
-            tracing::debug!(error = %chain(&error), "the writer does not hear");
-            return counted;
+    match shared.peers.tell(writer, name, applied).await {
+        Ok(granted) if applied >= granted.from => {
+            let lease = Duration::from_millis(granted.lease_ms);
+            shared.fresh.send_replace(Fresh::Until(asked + lease));
         }
-    };
-    let counted = Counted {
-        from: counted.map_or(granted.revision, |counted| counted.from),
-        until: asked + Duration::from_millis(granted.lease_ms),
-    };
-    if applied >= counted.from {
-        shared.fresh.send_replace(Fresh::Until(counted.until));
+        Ok(_) => {}
+        Err(error) => tracing::debug!(error = %chain(&error), "the writer does not hear"),
     }
-    Some(counted)
 }
 
 /// Brings the published state up to a revision, by the log or by loading anew.

@@ -28,7 +28,7 @@ use arc_swap::ArcSwap;
 use store::{Store, StoreError};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-pub use followers::Followers;
+pub use followers::{Followers, Grant};
 pub(crate) use task::{Exit, Writer};
 
 /// Commands that wait for the writer before those who ask have to wait to be heard at all.

@@ -23,8 +23,9 @@ use store::rig;
 use tokio::time::sleep;
 
 const CLIENTS: usize = 16;
-/// Ports that the project may have: few enough that clients meet the limit again and again.
-const QUOTA: usize = 120;
+/// So few ports that clients meet the limit again and again, and so many that they never do.
+const TIGHT: usize = 120;
+const AMPLE: usize = 900;
 /// How long writes may stand still when the writer is killed.
 const FAILOVER: Duration = Duration::from_secs(5);
 
@@ -50,17 +51,32 @@ enum Fate {
     MayBeDeleted,
 }
 
+/// A port's name and id.
+type Port = (String, String);
+
+/// A request that was never answered.
+#[derive(Debug)]
+enum Doubt {
+    Made(String),
+    Deleted(String, String),
+}
+
 /// What the clients share: the network, what they know, and when the last write was acknowledged.
 struct Work {
     network: String,
+    /// Ports that the project may have.
+    quota: usize,
     fates: Mutex<BTreeMap<String, Fate>>,
     over_quota: AtomicUsize,
+    done: AtomicUsize,
     stop: AtomicBool,
     begun: Instant,
     /// Milliseconds from the beginning to the last acknowledged write, and the longest pause.
     last: AtomicU64,
     pause: AtomicU64,
+    /// Own writes read back, and answers that said that they may be stale.
     reads: AtomicUsize,
+    stale: AtomicUsize,
 }
 
 /// Chance for the moments of killing; each client's own (xorshift).
@@ -76,8 +92,8 @@ impl Chance {
 }
 
 impl Work {
-    async fn begin(client: &mut Client) -> io::Result<Self> {
-        let limits = json!({"quota": {"port": QUOTA}});
+    async fn begin(client: &mut Client, quota: usize) -> io::Result<Self> {
+        let limits = json!({"quota": {"port": quota}});
         expect(&client.put("/v2.0/quotas/kill", &limits).await?, 200);
         let body = json!({"network": {"name": "kill", "tenant_id": "kill"}});
         let made = expect(&client.post("/v2.0/networks", &body).await?, 201);
@@ -87,13 +103,16 @@ impl Work {
         expect(&client.post("/v2.0/subnets", &body).await?, 201);
         Ok(Self {
             network,
+            quota,
             fates: Mutex::default(),
             over_quota: AtomicUsize::new(0),
+            done: AtomicUsize::new(0),
             stop: AtomicBool::new(false),
             begun: Instant::now(),
             last: AtomicU64::new(0),
             pause: AtomicU64::new(0),
             reads: AtomicUsize::new(0),
+            stale: AtomicUsize::new(0),
         })
     }
 
@@ -102,8 +121,26 @@ impl Work {
         fates.extend(names.iter().map(|name| (name.clone(), fate)));
     }
 
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Waits until a write is acknowledged that was not under way already.
+    async fn goes_on(&self) {
+        let from = self.now() + 100;
+        while self.last.load(Ordering::SeqCst) < from {
+            assert!(
+                self.now() < from + 30_000,
+                "no write is acknowledged any more"
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+        println!("writes go on after {} ms", self.now() - from + 100);
+    }
+
     fn acknowledged(&self) {
-        let now = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.now();
+        self.done.fetch_add(1, Ordering::SeqCst);
         let last = self.last.swap(now, Ordering::SeqCst);
         self.pause
             .fetch_max(now.saturating_sub(last), Ordering::SeqCst);
@@ -116,23 +153,34 @@ impl Work {
             .iter()
             .map(|s| s.lock().expect("no panic").client())
             .collect();
-        let mut own = Vec::new();
+        let (mut own, mut doubts) = (Vec::new(), Vec::new());
         for n in 0.. {
             if self.stop.load(Ordering::SeqCst) {
                 return;
             }
             let at = chance.below(clients.len() as u64) as usize;
+            if chance.below(3) == 0
+                && let Some(doubt) = doubts.pop()
+            {
+                let (mut found, left) = self.resolve(&mut clients[at], doubt).await;
+                own.append(&mut found);
+                doubts.splice(0..0, left);
+                continue;
+            }
             if chance.below(3) == 0 && !own.is_empty() {
                 let place = chance.below(own.len() as u64) as usize;
                 let (name, id) = own.swap_remove(place);
-                self.delete(&mut clients[at], name, id).await;
+                doubts.extend(self.delete(&mut clients[at], name, id).await);
                 continue;
             }
             let count = if chance.below(4) == 0 { 3 } else { 1 };
-            let names = (0..count)
+            let names: Vec<_> = (0..count)
                 .map(|part| format!("{number}-{n}-{part}of{count}"))
                 .collect();
-            let made = self.create(&mut clients[at], names).await;
+            let Some(made) = self.create(&mut clients[at], &names).await else {
+                doubts.extend(names.into_iter().map(Doubt::Made));
+                continue;
+            };
             if let Some((_, id)) = made.first() {
                 let other = chance.below(clients.len() as u64) as usize;
                 self.read_own(&mut clients[other], id).await;
@@ -141,45 +189,77 @@ impl Work {
         }
     }
 
-    async fn create(&self, client: &mut Client, names: Vec<String>) -> Vec<(String, String)> {
+    /// Looks what became of a request without an answer, so that its port does not fill the quota
+    /// for ever. Returns what is the client's now, and what is still in doubt.
+    async fn resolve(&self, client: &mut Client, doubt: Doubt) -> (Vec<Port>, Option<Doubt>) {
+        let name = match doubt {
+            Doubt::Deleted(name, id) => {
+                return (Vec::new(), self.delete(client, name, id).await);
+            }
+            Doubt::Made(name) => name,
+        };
+        let path = format!("/v2.0/ports?name={name}&fields=id");
+        let answer = client.get(&path).await;
+        let Some(answer) = self.outcome(answer).await.filter(|answer| !answer.stale) else {
+            return (Vec::new(), Some(Doubt::Made(name)));
+        };
+        match expect(&answer, 200)["ports"][0]["id"].as_str() {
+            Some(id) => {
+                self.know(std::slice::from_ref(&name), Fate::Made);
+                (vec![(name, id.to_owned())], None)
+            }
+            // Not there now; that it never will be is not said.
+            None => (Vec::new(), None),
+        }
+    }
+
+    /// The ports made, none of them when the quota is used up; nothing when there is no answer.
+    async fn create(&self, client: &mut Client, names: &[String]) -> Option<Vec<Port>> {
         let port =
             |name: &String| json!({"network_id": self.network, "name": name, "tenant_id": "kill"});
         let body = json!({"ports": names.iter().map(port).collect::<Vec<_>>()});
         // Known before it is asked for: a port that nobody knows of is a fault.
-        self.know(&names, Fate::MayBeMade);
+        self.know(names, Fate::MayBeMade);
         let answer = client.post("/v2.0/ports", &body).await;
-        match self.outcome(answer).await {
-            Some(answer) if answer.status == StatusCode::CREATED => {
-                self.know(&names, Fate::Made);
-                self.acknowledged();
-                let made = answer.json();
-                let ports = made["ports"].as_array().expect("the ports");
-                let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let answer = self.outcome(answer).await?;
+        if answer.status == StatusCode::CREATED {
+            self.know(names, Fate::Made);
+            self.acknowledged();
+            let made = answer.json();
+            let ports = made["ports"].as_array().expect("the ports");
+            let text = |value: &Value| value.as_str().expect("a text").to_owned();
+            return Some(
                 ports
                     .iter()
-                    .map(|port| (text(&port["name"]), text(&port["id"])))
-                    .collect()
-            }
-            Some(answer) => {
-                assert_eq!(answer.status, StatusCode::CONFLICT, "{answer:?}");
-                assert_eq!(answer.json()["NeutronError"]["type"], "OverQuota");
-                self.over_quota.fetch_add(1, Ordering::SeqCst);
-                self.know(&names, Fate::Deleted);
-                Vec::new()
-            }
-            None => Vec::new(),
+                    .map(|p| (text(&p["name"]), text(&p["id"])))
+                    .collect(),
+            );
         }
+        assert_eq!(answer.status, StatusCode::CONFLICT, "{answer:?}");
+        assert_eq!(answer.json()["NeutronError"]["type"], "OverQuota");
+        self.over_quota.fetch_add(1, Ordering::SeqCst);
+        self.know(names, Fate::Deleted);
+        Some(Vec::new())
     }
 
-    async fn delete(&self, client: &mut Client, name: String, id: String) {
-        let names = [name];
-        self.know(&names, Fate::MayBeDeleted);
+    /// Still in doubt when there is no answer.
+    async fn delete(&self, client: &mut Client, name: String, id: String) -> Option<Doubt> {
+        let again = {
+            let mut fates = self.fates.lock().expect("no client panicked");
+            fates.insert(name.clone(), Fate::MayBeDeleted) == Some(Fate::MayBeDeleted)
+        };
         let answer = client.delete(&format!("/v2.0/ports/{id}")).await;
-        if let Some(answer) = self.outcome(answer).await {
-            assert_eq!(answer.status, StatusCode::NO_CONTENT, "{answer:?}");
-            self.know(&names, Fate::Deleted);
-            self.acknowledged();
-        }
+        let Some(answer) = self.outcome(answer).await else {
+            return Some(Doubt::Deleted(name, id));
+        };
+        let gone = again && answer.status == StatusCode::NOT_FOUND;
+        assert!(
+            gone || answer.status == StatusCode::NO_CONTENT,
+            "{answer:?}"
+        );
+        self.know(&[name], Fate::Deleted);
+        self.acknowledged();
+        None
     }
 
     /// What was acknowledged is seen on any server that does not say that it may be stale.
@@ -187,7 +267,9 @@ impl Work {
         let Ok(answer) = client.get(&format!("/v2.0/ports/{id}?fields=id")).await else {
             return;
         };
-        if !answer.stale && !answer.status.is_server_error() {
+        if answer.stale {
+            self.stale.fetch_add(1, Ordering::SeqCst);
+        } else if !answer.status.is_server_error() {
             assert_eq!(
                 answer.status,
                 StatusCode::OK,
@@ -221,8 +303,6 @@ impl Work {
         let fates = self.fates.lock().expect("no client panicked").clone();
         let (mut names, mut addresses, mut macs) =
             (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        // Requests for several, and how many of how many are there.
-        let mut parts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         for port in ports {
             let name = port["name"].as_str().expect("a name");
             assert!(names.insert(name.to_owned()), "{name} is there twice");
@@ -239,14 +319,6 @@ impl Work {
                 macs.insert(port["mac_address"].to_string()),
                 "a MAC twice: {port}"
             );
-            if fate == Some(&Fate::MayBeMade) {
-                let (request, part) = name.rsplit_once('-').expect("parts");
-                let (_, all) = part.split_once("of").expect("a number of parts");
-                let there = parts
-                    .entry(request)
-                    .or_insert((0, all.parse().expect("a number")));
-                there.0 += 1;
-            }
         }
         for (name, fate) in &fates {
             assert!(
@@ -254,9 +326,17 @@ impl Work {
                 "{name} is lost"
             );
         }
-        // Bulk requests of unknown outcome are there whole or not at all.
-        for (request, (there, all)) in parts {
-            assert_eq!(there, all, "of the ports of {request}");
+        // Requests whose outcome nobody found out are there whole or not at all.
+        let mut requests: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+        for name in fates.keys() {
+            let (request, _) = name.rsplit_once('-').expect("parts");
+            requests.entry(request).or_default().push(name);
+        }
+        for parts in requests.values() {
+            if parts.iter().all(|name| fates[*name] == Fate::MayBeMade) {
+                let there = parts.iter().filter(|name| names.contains(**name)).count();
+                assert!(there == 0 || there == parts.len(), "{there} of {parts:?}");
+            }
         }
         let used = client
             .get("/v2.0/quotas/kill/details")
@@ -265,23 +345,21 @@ impl Work {
         let used = expect(&used, 200)["quota"]["port"]["used"].as_u64();
         assert_eq!(used, Some(ports.len() as u64), "the quota's use");
         assert!(
-            ports.len() <= QUOTA,
-            "{} ports within a quota of {QUOTA}",
-            ports.len()
+            ports.len() <= self.quota,
+            "{} ports within a quota of {}",
+            ports.len(),
+            self.quota
         );
-        let made = fates
-            .values()
-            .filter(|fate| **fate != Fate::MayBeMade)
-            .count();
-        let over = self.over_quota.load(Ordering::SeqCst);
+        let (done, over) = (&self.done, &self.over_quota);
+        let (done, over) = (done.load(Ordering::SeqCst), over.load(Ordering::SeqCst));
+        let doubt = |fate: &&Fate| matches!(fate, Fate::MayBeMade | Fate::MayBeDeleted);
+        let doubts = fates.values().filter(doubt).count();
         println!(
-            "{made} ports made, {} there, {over} requests over quota",
+            "{done} writes acknowledged, {over} over quota, {doubts} in doubt; {} ports there",
             ports.len()
         );
-        assert!(
-            made > 50 && over > 0,
-            "{made} made, {over} over quota: this tried too little"
-        );
+        let enough = 50 * rounds();
+        assert!(done > enough, "{done} writes are too few to find anything");
     }
 }
 
@@ -389,7 +467,9 @@ async fn killed_and_started_again(store: String) {
     let server = Server::start(settings(folder.path(), "log", store))
         .await
         .expect("it starts");
-    let work = Work::begin(&mut server.client()).await.expect("a network");
+    let work = Work::begin(&mut server.client(), TIGHT)
+        .await
+        .expect("a network");
     let server = Mutex::new(server);
     let servers = [&server];
     let clients = join_all((0..CLIENTS).map(|number| work.client(number, &servers)));
@@ -450,7 +530,7 @@ async fn of_three_servers_the_writer_is_killed_and_writes_go_on() {
     }
     let mut any = servers[2].lock().expect("no panic").client();
     // Through a follower: the writer is the first.
-    let work = Work::begin(&mut any)
+    let work = Work::begin(&mut any, AMPLE)
         .await
         .expect("a network, by a follower");
     let servers: Vec<&Mutex<Server>> = servers.iter().collect();
@@ -469,7 +549,7 @@ async fn of_three_servers_the_writer_is_killed_and_writes_go_on() {
                 .expect("no panic")
                 .kill()
                 .expect("it was there");
-            sleep(FAILOVER).await;
+            work.goes_on().await;
             let mut client = {
                 let mut server = writer.lock().expect("no panic");
                 server.go_on().expect("it starts again");
@@ -480,14 +560,26 @@ async fn of_three_servers_the_writer_is_killed_and_writes_go_on() {
         work.stop.store(true, Ordering::SeqCst);
     };
     join(clients, killing).await;
+    // The last pause has not ended.
+    work.acknowledged();
     for server in &servers {
         let mut client = server.lock().expect("no panic").client();
         until_ready(&mut client).await;
         work.check(&mut client).await;
     }
     let pause = Duration::from_millis(work.pause.load(Ordering::SeqCst));
-    let reads = work.reads.load(Ordering::SeqCst);
-    println!("the longest pause between acknowledged writes: {pause:?}; {reads} own writes read");
-    assert!(pause < FAILOVER, "writes stood still for {pause:?}");
+    let (reads, stale) = (
+        work.reads.load(Ordering::SeqCst),
+        work.stale.load(Ordering::SeqCst),
+    );
+    println!("the longest pause: {pause:?}; {reads} own writes read, {stale} answers marked stale");
+    let logs = servers
+        .iter()
+        .map(|server| server.lock().expect("no panic").log());
+    assert!(
+        pause < FAILOVER,
+        "writes stood still for {pause:?}: {:#?}",
+        logs.collect::<Vec<_>>()
+    );
     assert!(reads > 50, "only {reads} own writes were read back");
 }

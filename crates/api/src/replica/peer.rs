@@ -40,8 +40,8 @@ struct Told {
 /// What the writer says to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Granted {
-    /// No write after this one is acknowledged without the follower while its lease runs.
-    pub(crate) revision: u64,
+    /// No write after this revision is acknowledged without the follower while its lease runs.
+    pub(crate) from: u64,
     /// Counted from when the follower asked.
     pub(crate) lease_ms: u64,
 }
@@ -250,11 +250,14 @@ impl<D: Decide> Handle<D> {
         if self.follows() || !self.is_fresh() {
             return refuse(StatusCode::CONFLICT);
         }
-        let lease = self.shared.followers.applied(&told.name, told.applied);
+        let published = || self.published().revision;
+        let grant = self
+            .shared
+            .followers
+            .applied(&told.name, told.applied, published);
         let granted = Granted {
-            // Read after the lease is noted: whatever is acknowledged from now on waits for it.
-            revision: self.published().revision,
-            lease_ms: lease.as_millis() as u64,
+            from: grant.from,
+            lease_ms: grant.lease.as_millis() as u64,
         };
         Response::new(Full::from(serde_json::to_vec(&granted).unwrap_or_default()))
     }

@@ -204,16 +204,22 @@ async fn answer(
         base,
         path,
     };
+    // Asked before the state is looked at: what is fresh by then shows all that came before.
+    let fresh = shared.api.hub.is_ready();
     let reply = match neutron::answer(&shared.api, &asked).await {
         // Some reads write, and a writer may lose its lease with a command in hand.
         Err(fault) if fault == Fault::not_writer() => {
             passed.body = asked.body;
             return pass_on(shared, passed).await;
         }
-        reply => reply?,
+        reply => reply,
     };
-    let mut response = render(reply, &asked.method);
-    if is_read(&asked.method) && !shared.api.hub.is_ready() {
+    // A refusal may be stale as well: what is not found here may be elsewhere.
+    let mut response = match reply {
+        Ok(reply) => render(reply, &asked.method),
+        Err(fault) => rendered(fault.status, fault.to_bytes(), &asked.method),
+    };
+    if is_read(&asked.method) && !fresh {
         let stale = HeaderValue::from_static(r#"110 nucleon "Response is Stale""#);
         response.headers_mut().insert(header::WARNING, stale);
     }

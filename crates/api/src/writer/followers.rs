@@ -36,6 +36,17 @@ struct Table {
 struct Follower {
     applied: u64,
     until: Instant,
+    /// What was published when the lease began: that much may have been acknowledged without it.
+    from: u64,
+}
+
+/// What a follower gets for telling how far it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// No write after this revision is acknowledged without the follower while its lease runs.
+    pub from: u64,
+    /// Counted by the follower from when it told.
+    pub lease: Duration,
 }
 
 impl Followers {
@@ -50,17 +61,26 @@ impl Followers {
         table.quiet_until = shared_store.then(|| Instant::now() + FOLLOWER_LEASE);
     }
 
-    /// A follower tells that it has applied everything up to a revision.
-    /// Tells how long it counts, from when it asked.
-    pub fn applied(&self, follower: &str, revision: u64) -> Duration {
-        let until = Instant::now() + FOLLOWER_LEASE;
+    /// A follower tells that it has applied everything up to a revision. Its lease begins or goes
+    /// on; one that ran out in between begins anew, which the follower can't know by itself.
+    pub fn applied(&self, follower: &str, revision: u64, published: impl Fn() -> u64) -> Grant {
+        let now = Instant::now();
+        let mut table = self.table();
+        let held = table.leases.get(follower).filter(|held| held.until > now);
+        // Read under the lock: a write that was acknowledged without this lease is published.
+        let from = held.map_or_else(published, |held| held.from);
         let lease = Follower {
             applied: revision,
-            until,
+            until: now + FOLLOWER_LEASE,
+            from,
         };
-        self.table().leases.insert(follower.to_owned(), lease);
+        table.leases.insert(follower.to_owned(), lease);
+        drop(table);
         self.changed.notify_waiters();
-        FOLLOWER_LEASE
+        Grant {
+            from,
+            lease: FOLLOWER_LEASE,
+        }
     }
 
     /// Those that hold a lease, and how far they are.

@@ -139,8 +139,10 @@ async fn a_write_waits_for_every_follower_that_holds_a_lease_and_no_longer() {
     let replica = start("one", &url).await;
     assert_eq!(insist(&replica, count("a")).await, Ok(1));
     let followers = replica.handle.followers();
-    let lease = followers.applied("slow", 1);
-    followers.applied("quick", 1);
+    let applied =
+        |name, revision| followers.applied(name, revision, || replica.handle.published().revision);
+    let lease = applied("slow", 1).lease;
+    assert_eq!(applied("quick", 1).from, 1);
     let begun = Instant::now();
     let telling = async {
         sleep(lease / 4).await;
@@ -149,9 +151,10 @@ async fn a_write_waits_for_every_follower_that_holds_a_lease_and_no_longer() {
             2,
             "durable, and seen here"
         );
-        followers.applied("quick", 2);
+        // A lease that goes on counts from its beginning.
+        assert_eq!(applied("quick", 2).from, 1);
         sleep(lease / 4).await;
-        followers.applied("slow", 2);
+        assert_eq!(applied("slow", 2).from, 1);
     };
     let (answer, ()) = tokio::join!(replica.handle.submit(count("a")), telling);
     assert_eq!(answer, Ok(2));
@@ -161,7 +164,7 @@ async fn a_write_waits_for_every_follower_that_holds_a_lease_and_no_longer() {
     );
     // Now one of them falls silent.
     let begun = Instant::now();
-    followers.applied("quick", 99);
+    applied("quick", 99);
     assert_eq!(replica.handle.submit(count("a")).await, Ok(3));
     let took = begun.elapsed();
     assert!(
