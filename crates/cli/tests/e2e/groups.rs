@@ -119,3 +119,18 @@ fn without_port_security_nothing_is_filtered() {
         .unwrap_err();
     assert!(refused.to_string().contains("port security"), "{refused}");
 }
+
+#[test]
+fn ipv6_has_rules_of_its_own() {
+    let mut rig = Rig::cloud();
+    rig.network("six", "2001:db8:1::/64");
+    rig.add("a", "c1", "six");
+    rig.group("closed");
+    rig.add_in_group("b", "c2", "six", "closed");
+    let (a, b) = (rig.guest("a"), rig.guest("b"));
+    rig.rule("closed", &json!({"protocol": "icmp"}));
+    a.must_not_ping(b.ip());
+    let rule = json!({"protocol": "ipv6-icmp", "ethertype": "IPv6"});
+    rig.rule("closed", &rule);
+    soon("the rule lets ICMPv6 in", || a.pings_once(b.ip()));
+}

@@ -13,11 +13,29 @@ const BEYOND: &str = "203.0.113.1";
 
 /// Two networks with DHCP, joined by a router that leads outside, and a guest in each.
 fn cloud() -> Rig {
+    cloud_with(Topology::default(), false)
+}
+
+/// The same with a distributed router: every host routes for its own guests.
+fn distributed_cloud() -> Rig {
+    let mut topology = Topology::default();
+    for host in &mut topology.hosts {
+        let mode = if host.controller { "dvr_snat" } else { "dvr" };
+        host.agent_mode = mode.to_owned();
+        if !host.controller {
+            host.roles = ["l2", "l3", "metadata"].map(str::to_owned).to_vec();
+        }
+    }
+    cloud_with(topology, true)
+}
+
+fn cloud_with(topology: Topology, distributed: bool) -> Rig {
     let mut rig = Rig::up(Topology {
         addressing: Addressing::Dhcp,
-        ..Topology::default()
+        ..topology
     });
-    let router = rig.create("routers", "router", &json!({"name": "r"}), &json!({}));
+    let router = json!({"name": "r", "distributed": distributed});
+    let router = rig.create("routers", "router", &router, &json!({}));
     for (name, cidr) in [("red", "10.1.0.0/24"), ("green", "10.2.2.0/24")] {
         let network = rig.create("networks", "network", &json!({"name": name}), &json!({}));
         let subnet = json!({
@@ -62,7 +80,22 @@ fn external(rig: &Rig) -> Value {
 
 #[test]
 fn a_guest_gets_its_address_and_reaches_what_its_router_leads_to() {
-    let rig = cloud();
+    reaches(&cloud());
+}
+
+#[test]
+fn a_guest_reaches_what_its_distributed_router_leads_to() {
+    let rig = distributed_cloud();
+    reaches(&rig);
+    let router = rig.client().find("routers", "r").unwrap();
+    let namespaces = rig.run("c1", "ip netns list");
+    assert!(
+        namespaces.contains(&format!("qrouter-{}", text(&router, "id").unwrap())),
+        "{namespaces}"
+    );
+}
+
+fn reaches(rig: &Rig) {
     let red1 = rig.guest("red1");
     let addresses = red1.run("ip -4 -o addr show dev eth0");
     assert!(
@@ -86,7 +119,18 @@ fn a_guest_gets_its_address_and_reaches_what_its_router_leads_to() {
 
 #[test]
 fn a_floating_ip_leads_in_and_names_the_guest_outside() {
-    let rig = cloud();
+    floats(&cloud());
+}
+
+#[test]
+fn a_floating_ip_of_a_distributed_router_is_where_its_guest_is() {
+    let rig = distributed_cloud();
+    floats(&rig);
+    let namespaces = rig.run("c1", "ip netns list");
+    assert!(namespaces.contains("fip-"), "{namespaces}");
+}
+
+fn floats(rig: &Rig) {
     let red1 = rig.guest("red1");
     rig.allow(&json!({"protocol": "icmp"}), "red1");
     let public = rig.client().find("networks", "public").unwrap();
