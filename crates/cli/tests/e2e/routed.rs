@@ -119,18 +119,18 @@ fn reaches(rig: &Rig) {
 
 #[test]
 fn a_floating_ip_leads_in_and_names_the_guest_outside() {
-    floats(&cloud());
+    floats(&cloud(), |_| {});
 }
 
 #[test]
 fn a_floating_ip_of_a_distributed_router_is_where_its_guest_is() {
-    let rig = distributed_cloud();
-    floats(&rig);
-    let namespaces = rig.run("c1", "ip netns list");
-    assert!(namespaces.contains("fip-"), "{namespaces}");
+    floats(&distributed_cloud(), |rig| {
+        let namespaces = rig.run("c1", "ip netns list");
+        assert!(namespaces.contains("fip-"), "{namespaces}");
+    });
 }
 
-fn floats(rig: &Rig) {
+fn floats(rig: &Rig, while_it_is_there: impl Fn(&Rig)) {
     let red1 = rig.guest("red1");
     rig.allow(&json!({"protocol": "icmp"}), "red1");
     let public = rig.client().find("networks", "public").unwrap();
@@ -140,6 +140,7 @@ fn floats(rig: &Rig) {
     let outside = rig.lab.place("outside").unwrap();
     let reached = || outside.run(&["ping", "-n", "-c1", "-W1", &address]).is_ok();
     soon("the guest is reached from outside", reached);
+    while_it_is_there(rig);
     rig.client()
         .delete(&format!("floatingips/{}", text(&floating, "id").unwrap()))
         .unwrap();
