@@ -262,6 +262,43 @@ fn a_dhcp_server_has_the_lowest_address_and_follows_the_subnets_and_the_failover
 }
 
 #[test]
+fn a_network_goes_with_its_servers_whatever_its_subnets() {
+    let mut rig = Rig::new();
+    rig.host("a", "legacy");
+    let (network, _) = rig.network("10.0.0.0/24");
+    for cidr in ["10.0.1.0/24", "10.0.2.0/24"] {
+        let more = json!({"network_id": network, "ip_version": 4, "cidr": cidr});
+        rig.create(Kind::Subnet, more);
+    }
+    assert_eq!(rig.ports_of_owner(owner::DHCP)[0].fixed_ips.len(), 3);
+    rig.delete(Kind::Network, &network);
+    assert!(rig.state.ports.is_empty());
+    assert!(rig.state.subnets.is_empty());
+    assert!(rig.state.dhcp_bindings.is_empty());
+}
+
+#[test]
+fn an_agent_that_is_deleted_leaves_nothing_bound_to_it() {
+    let mut rig = Rig::new();
+    rig.host("a", "legacy");
+    let (_, subnet) = rig.network("10.0.0.0/24");
+    let id = rig.create(Kind::Router, json!({}));
+    rig.act(add(&id, json!({"subnet_id": subnet})));
+    let agents: Vec<String> = rig.state.agents.keys().map(ToString::to_string).collect();
+    for agent in agents {
+        rig.delete(Kind::Agent, &agent);
+    }
+    assert!(rig.state.dhcp_bindings.is_empty());
+    assert!(rig.state.router_bindings.is_empty());
+    assert!(
+        rig.state
+            .ports
+            .values()
+            .all(|port| port.bindings.is_empty())
+    );
+}
+
+#[test]
 fn networks_and_routers_are_given_and_taken_by_hand() {
     let mut rig = Rig::new();
     rig.config.router_auto_schedule = false;
