@@ -114,6 +114,8 @@ fn create(txn: &mut Txn<'_>, draft: &Draft) -> Result<Object, Refusal> {
     let device_owner = draft.owned("device_owner").unwrap_or_default();
     let device_id = DeviceId::from(draft.text("device_id").unwrap_or_default());
     check_device(txn, &project_id, &device_owner, &device_id)?;
+    // A DHCP server that comes only now has its address before the port chooses one.
+    schedule::network(txn, network.id);
     let mac = free_mac(txn, network.id, draft.parsed("mac_address"))?;
     let wanted = draft.value("fixed_ips").filter(|it| !it.is_null());
     let wanted = wanted.map(fixed_ips::read).transpose()?;
@@ -142,7 +144,6 @@ fn create(txn: &mut Txn<'_>, draft: &Draft) -> Result<Object, Refusal> {
     binding::set(txn, &mut port, draft)?;
     // The reference counts the binding, and its outcome, apart from the port.
     port.meta.revision_number += if port.bindings.is_empty() { 0 } else { 2 };
-    schedule::network(txn, network.id);
     port.awaits_dhcp = dhcp_port::must_wait(txn, &port);
     let id = txn.create(port).id;
     Ok(shown(txn, id))
