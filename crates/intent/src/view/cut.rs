@@ -90,7 +90,7 @@ impl Cut<'_> {
 
     /// Distributed routers of the subnets that have a port here.
     fn distributed_routers(&self) -> BTreeSet<RouterId> {
-        if self.agent(AgentType::L3).is_none() {
+        if !distributes(self.state, self.host) {
             return BTreeSet::new();
         }
         let ports = self.view.ports.values();
@@ -256,6 +256,14 @@ impl Cut<'_> {
 fn agent_of<'a>(state: &'a State, host: &HostName, kind: AgentType) -> Option<&'a Agent> {
     let id = state.index.agent_of_host.one(&(host.clone(), kind))?;
     state.agents.get(id).map(|agent| &**agent)
+}
+
+/// Whether distributed routers have parts on a host: in legacy mode its agent can't keep their
+/// addresses, which every host has, to itself.
+pub(super) fn distributes(state: &State, host: &HostName) -> bool {
+    let agent = agent_of(state, host, AgentType::L3);
+    let mode = agent.and_then(|agent| text::<String>(agent, "agent_mode"));
+    mode.is_some_and(|mode| mode != "legacy")
 }
 
 /// What other hosts know of this one.

@@ -5,6 +5,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, collections::BTreeSet, rc::Rc};
 
+use super::cut::distributes;
 use crate::{id::*, noun::*, state::State};
 
 /// What brings items to a host, all of them together.
@@ -141,12 +142,11 @@ impl<'a> Reach<'a> {
         hosts
     }
 
-    /// Hosts with an L3 agent and a port bound in the subnet.
+    /// Hosts that distribute and have a port bound in the subnet.
     fn add_distributed(&self, network: NetworkId, subnet: SubnetId, hosts: &mut Hosts) {
         let index = &self.state.index;
         for host in index.ports_on_host.hosts_of(&network) {
-            let has_agent = index.agent_of_host.any(&(host.clone(), AgentType::L3));
-            if !has_agent || hosts.contains(&host) {
+            if hosts.contains(&host) || !distributes(self.state, &host) {
                 continue;
             }
             let key = (network, host);
