@@ -34,7 +34,19 @@ pub(crate) fn pick(txn: &mut Txn<'_>, subnet: &Subnet, choice: Choice) -> Option
             Err(from) => Some(from),
         },
     };
-    search(txn, subnet, from, true).or_else(|| search(txn, subnet, from, false))
+    search(txn, subnet, from, true)
+        .or_else(|| longest_released(txn, subnet))
+        .or_else(|| search(txn, subnet, from, false))
+}
+
+/// Where every free address was released lately: the one that has rested longest.
+fn longest_released(txn: &Txn<'_>, subnet: &Subnet) -> Option<IpAddr> {
+    let given_out = |address: &&IpAddr| {
+        let holds = |pool: &IpRange| (pool.start..=pool.end).contains(*address);
+        subnet.allocation_pools.iter().any(holds) && is_free(txn, subnet, **address)
+    };
+    let released = txn.state().index.released.get(&subnet.id)?;
+    released.iter().find(given_out).copied()
 }
 
 /// Tries addresses at random; fails with the last of them.

@@ -5,6 +5,7 @@
     reason = "a test writes what it asks for where it asks"
 )]
 
+mod addresses;
 mod groups;
 mod refusals;
 mod rig;
