@@ -1,5 +1,8 @@
 //! A whole server on loopback, over a store of its own, and a client that believes it.
 
+// Each test uses a part of it.
+#![allow(dead_code)]
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{
@@ -34,10 +37,16 @@ pub(crate) struct Rig {
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
+    /// The token that a login gives.
+    pub(crate) token: Option<String>,
 }
 
 impl Rig {
     pub(crate) async fn start(config: Config) -> Self {
+        Self::with(config, |_| Identity::None).await
+    }
+
+    pub(crate) async fn with(config: Config, identity: impl FnOnce(Hub) -> Identity) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
         let store = store::Store::open(&url).await.expect("a store");
@@ -50,10 +59,11 @@ impl Rig {
         let mut role = handle.role();
         let writes = role.wait_for(|role| matches!(role, Role::Writer { .. }));
         drop(writes.await.expect("it writes"));
+        let hub = Hub { handle };
         let api = Arc::new(Api {
-            hub: Hub { handle },
+            identity: identity(hub.clone()),
+            hub,
             policy: Policy::read(None).expect("rules"),
-            identity: Identity::None,
             metrics: Metrics::default(),
             agents: Agents::default(),
             heartbeat: Duration::from_secs(10),
@@ -97,8 +107,16 @@ impl Rig {
         let request = request.body(Full::new(body)).expect("a request");
         let response = self.client.request(request).await.expect("an answer");
         let status = response.status();
+        let token = response.headers().get("x-subject-token");
+        let token = token
+            .and_then(|token| token.to_str().ok())
+            .map(str::to_owned);
         let bytes = response.into_body().collect().await.expect("a body");
         let body = serde_json::from_slice(&bytes.to_bytes()).unwrap_or(Value::Null);
-        Answer { status, body }
+        Answer {
+            status,
+            body,
+            token,
+        }
     }
 }
