@@ -199,10 +199,13 @@ fn group_rule(cloud: &Cloud, plan: &Plan, port: &Port, ingress: bool) -> Fix {
         .map(|g| g.name.as_str())
         .collect();
     Fix {
-        why: Some(format!(
-            "no rule of {name}'s security groups ({}) allows {proto}{ports} {towards} {other}",
-            groups.join(", ")
-        )),
+        why: Some(match groups.is_empty() {
+            true => format!("{name} is in no security group: nothing is allowed {towards} {other}"),
+            false => format!(
+                "no rule of {name}'s security groups ({}) allows {proto}{ports} {towards} {other}",
+                groups.join(", ")
+            ),
+        }),
         rule: Some(would_accept(port, ip, ingress)),
         command: Some(format!(
             "openstack security group rule create {direction} --ethertype {family} --protocol \
