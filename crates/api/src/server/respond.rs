@@ -168,10 +168,21 @@ async fn answer(
         let reply = operators::answer(&shared.api, &caller, &method, below, &body).await?;
         return Ok(render(reply, &method));
     }
-    let instance = path.strip_prefix(metadata::PATH);
-    if !path.starts_with("/v2.0") && instance.is_none() {
+    if !path.starts_with("/v2.0") && !path.starts_with(metadata::PATH) {
         return Err(Fault::no_api());
     }
+    of_the_cloud(shared, head, body, path, base).await
+}
+
+/// What is about the cloud itself: read here, or written here or by who writes.
+async fn of_the_cloud(
+    shared: &Shared,
+    head: http::request::Parts,
+    body: Incoming,
+    path: String,
+    base: String,
+) -> Result<Response<Full<Bytes>>, Fault> {
+    let method = head.method.clone();
     let target = head
         .uri
         .path_and_query()
@@ -187,7 +198,7 @@ async fn answer(
         return pass_on(shared, passed).await;
     }
     let credentials = shared.api.identity.credentials(&head.headers).await?;
-    if let Some(instance) = instance {
+    if let Some(instance) = path.strip_prefix(metadata::PATH) {
         let caller = shared.api.caller(credentials);
         let body = read(body, shared.limits.body).await?;
         return metadata::answer(&shared.api, &caller, &method, instance, &body).await;
