@@ -232,7 +232,7 @@ fn update(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Object, Refusal
 }
 
 /// A port of a router stays the router's until the router gives it up: that it is its interface is
-/// said nowhere else.
+/// said nowhere else. Likewise a floating IP's.
 fn change_device(txn: &Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Refusal> {
     let held = (port.device_owner.clone(), port.device_id.clone());
     draft.set_text("device_owner", &mut port.device_owner);
@@ -241,7 +241,8 @@ fn change_device(txn: &Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Re
     }
     let is_changed = port.device_owner != held.0 || port.device_id != held.1;
     let is_routers = owner::ROUTER_PORTS.contains(&held.0.as_str());
-    if is_changed && is_routers && txn.find::<Router>(&held.1).is_some() {
+    let is_routers = is_routers && txn.find::<Router>(&held.1).is_some();
+    if is_changed && (is_routers || holds_floating_ip(txn, port)) {
         let why = format!("Port already has an attached device {}", held.1);
         return Err(Refusal::port_in_use(port.id, port.network_id, why));
     }
@@ -249,6 +250,12 @@ fn change_device(txn: &Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Re
         check_device(txn, &port.project_id, &port.device_owner, &port.device_id)?;
     }
     Ok(())
+}
+
+/// The port is where a floating IP's address stands.
+fn holds_floating_ip(txn: &Txn<'_>, port: &Port) -> bool {
+    let index = &txn.state().index;
+    index.floating_ip_of_floating_port.any(&port.id)
 }
 
 /// Neutron writes a binding, and port security with its groups, apart from the port: each counts.
@@ -323,7 +330,8 @@ fn change_addresses(
         device_owner: &port.device_owner,
     };
     let fixed = fixed_ips::reallocate(txn, asker, &port.fixed_ips, &wanted)?;
-    let holds_routes = owner::ROUTER_INTERFACES.contains(&current.device_owner.as_str());
+    let holds_routes = owner::ROUTER_INTERFACES.contains(&current.device_owner.as_str())
+        || holds_floating_ip(txn, current);
     let same = fixed.len() == current.fixed_ips.len()
         && fixed.iter().all(|it| current.fixed_ips.contains(it));
     if holds_routes && !same {
