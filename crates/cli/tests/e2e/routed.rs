@@ -148,117 +148,82 @@ fn floats(rig: &Rig, while_it_is_there: impl Fn(&Rig)) {
     red1.must_ping(BEYOND.parse().unwrap());
 }
 
-/// Read-only commands that people look with, and what they look for.
+/// Read-only commands that people look with, and what they look for: the host, the command, the
+/// texts. PORT stands for 11 characters of red1's port, CHAIN for 10, ROUTER and RED for ids.
+const LOOKS: &[(&str, &str, &[&str])] = &[
+    ("c1", "ip a", &["tapPORT", "qbrPORT", "br-int"]),
+    ("c1", "brctl show", &["qbrPORT", "qvbPORT"]),
+    (
+        "c1",
+        "ovs-vsctl show",
+        &["Bridge br-tun", "patch-int", "tag: 1"],
+    ),
+    (
+        "c1",
+        "ovs-vsctl list-ports br-int",
+        &["qvoPORT", "patch-tun"],
+    ),
+    ("c1", "ovs-vsctl list-ports br-ex", &["eth2", "phy-br-ex"]),
+    ("c1", "ovs-ofctl show br-tun", &["vxlan-0a1e000b"]),
+    (
+        "c1",
+        "ovs-ofctl dump-flows br-tun",
+        &["table=22", "learn(table=20"],
+    ),
+    (
+        "c1",
+        "ovs-ofctl dump-flows br-int",
+        &["table=24", "table=60"],
+    ),
+    ("c1", "ovs-appctl fdb/show br-int", &["VLAN"]),
+    (
+        "c1",
+        "iptables -S",
+        &["-iCHAIN", "neutron-openvswi-sg-chain"],
+    ),
+    (
+        "c1",
+        "iptables -L neutron-openvswi-iCHAIN",
+        &["udp spt:bootps dpt:bootpc"],
+    ),
+    ("c1", "ipset list", &["Name: NIPv4"]),
+    ("net", "ip netns list", &["qrouter-ROUTER", "qdhcp-RED"]),
+    ("net", "ps -fe", &["dnsmasq", "RED"]),
+    (
+        "net",
+        "ip netns exec qdhcp-RED ip a",
+        &["10.1.0.2/24", "tap"],
+    ),
+    (
+        "net",
+        "ip netns exec qrouter-ROUTER ip a",
+        &["10.1.0.1/24", "qg-"],
+    ),
+    (
+        "net",
+        "ip netns exec qrouter-ROUTER ip route",
+        &["default via 172.24.4.225"],
+    ),
+    (
+        "net",
+        "ip netns exec qrouter-ROUTER iptables -t nat -S",
+        &["SNAT --to-source 172.24.4."],
+    ),
+];
+
 #[test]
 fn the_commands_that_people_look_with_show_what_they_look_for() {
     let rig = cloud();
     let router = rig.client().find("routers", "r").unwrap();
     let red = rig.client().find("networks", "red").unwrap();
     let (router, red) = (text(&router, "id").unwrap(), text(&red, "id").unwrap());
-    let short = &rig.guest("red1").guest.port.id.to_string()[..11];
-    let looks: Vec<(&str, String, Vec<String>)> = vec![
-        (
-            "c1",
-            "ip a".to_owned(),
-            vec![
-                format!("tap{short}"),
-                format!("qbr{short}"),
-                "br-int".to_owned(),
-            ],
-        ),
-        (
-            "c1",
-            "brctl show".to_owned(),
-            vec![format!("qbr{short}"), format!("qvb{short}")],
-        ),
-        (
-            "c1",
-            "ovs-vsctl show".to_owned(),
-            vec![
-                "Bridge br-tun".to_owned(),
-                "patch-int".to_owned(),
-                "tag: 1".to_owned(),
-            ],
-        ),
-        (
-            "c1",
-            "ovs-vsctl list-ports br-int".to_owned(),
-            vec![format!("qvo{short}"), "patch-tun".to_owned()],
-        ),
-        (
-            "c1",
-            "ovs-vsctl list-ports br-ex".to_owned(),
-            vec!["eth2".to_owned(), "phy-br-ex".to_owned()],
-        ),
-        (
-            "c1",
-            "ovs-ofctl show br-tun".to_owned(),
-            vec!["vxlan-0a1e000b".to_owned()],
-        ),
-        (
-            "c1",
-            "ovs-ofctl dump-flows br-tun".to_owned(),
-            vec!["table=22".to_owned(), "learn(table=20".to_owned()],
-        ),
-        (
-            "c1",
-            "ovs-ofctl dump-flows br-int".to_owned(),
-            vec!["table=24".to_owned(), "table=60".to_owned()],
-        ),
-        (
-            "c1",
-            "ovs-appctl fdb/show br-int".to_owned(),
-            vec!["VLAN".to_owned()],
-        ),
-        (
-            "c1",
-            "iptables -S".to_owned(),
-            vec![
-                format!("-i{}", &short[..10]),
-                "neutron-openvswi-sg-chain".to_owned(),
-            ],
-        ),
-        (
-            "c1",
-            format!("iptables -L neutron-openvswi-i{}", &short[..10]),
-            vec!["udp spt:bootps dpt:bootpc".to_owned()],
-        ),
-        (
-            "c1",
-            "ipset list".to_owned(),
-            vec!["Name: NIPv4".to_owned()],
-        ),
-        (
-            "net",
-            "ip netns list".to_owned(),
-            vec![format!("qrouter-{router}"), format!("qdhcp-{red}")],
-        ),
-        (
-            "net",
-            "ps -fe".to_owned(),
-            vec!["dnsmasq".to_owned(), red.to_owned()],
-        ),
-        (
-            "net",
-            format!("ip netns exec qdhcp-{red} ip a"),
-            vec!["10.1.0.2/24".to_owned(), "tap".to_owned()],
-        ),
-        (
-            "net",
-            format!("ip netns exec qrouter-{router} ip a"),
-            vec!["10.1.0.1/24".to_owned(), "qg-".to_owned()],
-        ),
-        (
-            "net",
-            format!("ip netns exec qrouter-{router} ip route"),
-            vec![format!("default via {OUTSIDE}")],
-        ),
-        (
-            "net",
-            format!("ip netns exec qrouter-{router} iptables -t nat -S"),
-            vec!["SNAT --to-source 172.24.4.".to_owned()],
-        ),
-    ];
+    let port = rig.guest("red1").guest.port.id.to_string();
+    let filled = |line: &str| {
+        let line = line
+            .replace("PORT", &port[..11])
+            .replace("CHAIN", &port[..10]);
+        line.replace("ROUTER", router).replace("RED", red)
+    };
     soon("the router has its gateway", || {
         rig.lab
             .place("net")
@@ -267,9 +232,10 @@ fn the_commands_that_people_look_with_show_what_they_look_for() {
             .is_ok_and(|said| said.contains(router))
     });
     rig.guest("red1").must_ping(BEYOND.parse().unwrap());
-    for (host, command, wanted) in looks {
+    for (host, command, wanted) in LOOKS {
+        let command = filled(command);
         let said = rig.run(host, &command);
-        for wanted in wanted {
+        for wanted in wanted.iter().map(|wanted| filled(wanted)) {
             assert!(
                 said.contains(&wanted),
                 "`{command}` on {host} shows no {wanted:?}:\n{said}"
