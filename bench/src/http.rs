@@ -107,6 +107,8 @@ impl Run {
             store: postgres
                 .as_ref()
                 .map_or(format!("sqlite:{}", file.display()), rig::Server::url),
+            // Networks enough for however fast they are made.
+            config: "[ledger]\nvxlan_vni_ranges = [[1, 16000000]]\n".to_owned(),
             log: folder.path().join("log"),
         };
         println!("\n{store}, {ports} ports, {} clients", self.clients);

@@ -24,7 +24,9 @@ pub struct Settings {
     pub binary: PathBuf,
     /// The store's URL.
     pub store: String,
-    /// Where its log goes.
+    /// Further settings, TOML.
+    pub config: String,
+    /// Where its log goes, and beside it the settings.
     pub log: PathBuf,
 }
 
@@ -46,8 +48,13 @@ fn spawn(settings: &Settings, listen: SocketAddr, agents: SocketAddr) -> io::Res
         .create(true)
         .append(true)
         .open(&settings.log)?;
+    let config = settings.log.with_extension("toml");
+    fs::write(&config, &settings.config)?;
     Command::new(&settings.binary)
-        .args(["server", "--identity", "none", "--store", &settings.store])
+        .arg("server")
+        .arg("--config")
+        .arg(config)
+        .args(["--identity", "none", "--store", &settings.store])
         .args([
             "--listen",
             &listen.to_string(),

@@ -38,6 +38,7 @@ fn settings(folder: &Path, name: &str, store: String) -> Settings {
     Settings {
         binary: env!("CARGO_BIN_EXE_nucleon").into(),
         store,
+        config: String::new(),
         log: folder.join(name),
     }
 }
