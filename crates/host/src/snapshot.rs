@@ -193,7 +193,9 @@ impl Reader<'_> {
             netns.rules.extend(rules.unwrap_or_default());
             let neighbours = self.read(&path(&format!("{ip}-neigh")), netns::read_neighbours);
             netns.neighbours.extend(neighbours.unwrap_or_default());
-            if let Some(tables) = self.read(&path(tables), iptables::read_iptables) {
+            let tables = self.read(&path(tables), iptables::read_iptables);
+            // A file without a table says what no file says.
+            if let Some(tables) = tables.filter(|tables| !tables.is_empty()) {
                 netns.iptables.insert(family, tables);
             }
         }

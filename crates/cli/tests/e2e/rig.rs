@@ -354,7 +354,9 @@ impl GuestAt<'_> {
 
     /// Starts to write down what arrives and fits the filter of tcpdump.
     pub(crate) fn capture(&self, filter: &str) -> Background {
-        let capture = self.begins(&format!("tcpdump -i eth0 -l -n -e -Q in '{filter}'"));
+        let capture = self.begins(&format!(
+            "tcpdump --immediate-mode -i eth0 -l -n -e -Q in '{filter}'"
+        ));
         soon("tcpdump listens", || {
             capture.text().contains("listening on")
         });
