@@ -3,7 +3,7 @@
 //! The tables are persistent maps (`imbl`), so a clone is a handful of reference counts: the
 //! writer decides on a state of its own that runs ahead, readers hold the last durable one, and a
 //! batch that is aborted is undone by dropping a value. An undo log would save the copied inner
-//! nodes of a write (about 1 µs), and would have to be right; see `docs/store.md`.
+//! nodes of a write, and would have to be right; see `docs/store.md`.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
