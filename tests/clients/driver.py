@@ -52,10 +52,10 @@ def parse(line):
     """(name to keep the output in, command, kind of expectation, expected text)"""
     keep = re.match(r"^(\w+) = (.*)$", line)
     name, line = (keep.group(1), keep.group(2)) if keep else (None, line)
-    for kind in (" => ", " ~> ", " !> "):
-        if kind in line:
-            command, expected = line.split(kind, 1)
-            return name, command, kind.strip(), expected.strip()
+    expectation = re.match(r"^(.*?)\s(=>|~>|!>)(?:\s+(.*))?$", line)
+    if expectation:
+        command, kind, expected = expectation.groups()
+        return name, command, kind, (expected or "").strip()
     return name, line, None, None
 
 
