@@ -1,9 +1,9 @@
 //! Who asks: the guest by the namespace that its request came into and the address it came from.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use host::NsName;
-use intent::{DeviceId, Mac, NetworkId, Port, PortId, ProjectId, RouterId, View};
+use host::{Mac, NsName};
+use intent::{DeviceId, NetworkId, Port, PortId, ProjectId, RouterId, View};
 
 /// The guest that asks, as the metadata service is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,22 +71,7 @@ pub(super) fn find(view: &View, serves: Serves, source: IpAddr) -> Option<Guest>
 
 fn speaks_for(port: &Port, source: IpAddr) -> bool {
     let own = port.addresses().any(|address| address == source);
-    own || matches!(source, IpAddr::V6(source) if source == link_local(port.mac_address))
-}
-
-/// The link-local address that a MAC makes.
-fn link_local(Mac([a, b, c, d, e, f]): Mac) -> Ipv6Addr {
-    let word = |high: u8, low: u8| u16::from(high) << 8 | u16::from(low);
-    Ipv6Addr::new(
-        0xfe80,
-        0,
-        0,
-        0,
-        word(a ^ 2, b),
-        word(c, 0xff),
-        word(0xfe, d),
-        word(e, f),
-    )
+    own || matches!(source, IpAddr::V6(source) if source == Mac(port.mac_address.0).link_local())
 }
 
 #[cfg(test)]

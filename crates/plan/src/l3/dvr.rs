@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr},
 };
 
 use host::{
@@ -144,13 +144,6 @@ fn mac(router: RouterId, first: u8) -> Mac {
     let uuid = router.uuid();
     let [a, b, c, d, e, ..] = *uuid.as_bytes();
     Mac([first, a, b, c, d, e])
-}
-
-/// The link-local address that the kernel makes of a MAC.
-fn link_local(Mac([a, b, c, d, e, f]): Mac) -> Ipv6Addr {
-    let word = |high: u8, low: u8| u16::from(high) << 8 | u16::from(low);
-    let id = [word(a ^ 2, b), word(c, 0xff), word(0xfe, d), word(e, f)];
-    Ipv6Addr::new(0xfe80, 0, 0, 0, id[0], id[1], id[2], id[3])
 }
 
 fn qrouter<'a>(
@@ -342,7 +335,7 @@ fn join(draft: &mut Draft<'_>, site: &Site<'_>, pair: &Pair) {
     };
     draft.route(&site.ns, FLOATING_TABLE, to, site.why());
     // IPv6 is not translated: whatever is not here goes out by the pair.
-    let other = IpAddr::V6(link_local(pair.fip_end.mac));
+    let other = IpAddr::V6(pair.fip_end.mac.link_local());
     let to = To {
         destination: any(other),
         via: Some(other),
