@@ -14,6 +14,7 @@ pub mod ours;
 mod ours_netns;
 pub mod ovsdb;
 pub mod ports;
+pub mod questions;
 pub mod report;
 pub mod run;
 pub mod server;

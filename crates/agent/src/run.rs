@@ -14,7 +14,7 @@ use crate::machine::{Applied, Machine, Problem};
 use crate::openflow::Heard;
 use crate::ours::{self, Bounds, Waiting};
 use crate::ports::{Changes, Ports};
-use crate::server::{Dial, DialError, Held, HoldReason, Server, Told};
+use crate::server::{Dial, DialError, Held, HoldReason, Question, Server, Told};
 
 /// Between two readings of everything, for what raises no event.
 const READ_ALL: Duration = Duration::from_secs(8);
@@ -202,11 +202,7 @@ impl Agent {
                 self.unsaved.get_or_insert_with(Instant::now);
             }
             Told::Synced { store, revision } => self.synced(store, revision),
-            Told::Asked {
-                id,
-                question,
-                parameters,
-            } => self.asked(&id, &question, &parameters).await,
+            Told::Asked(asked) => self.asked(asked).await,
         }
     }
 
@@ -245,31 +241,37 @@ impl Agent {
         }
     }
 
-    async fn asked(&mut self, id: &str, question: &str, _parameters: &serde_json::Value) {
-        let answer = match question {
-            "drift" => {
-                self.machine.doubt_everything();
-                match self.pass(false).await {
-                    Some(pass) => {
-                        let lines: Vec<String> = pass.left.iter().map(Drift::to_string).collect();
-                        serde_json::json!({ "drift": lines })
-                    }
-                    None => serde_json::json!({ "error": "the host is not known yet" }),
-                }
-            }
-            "confirm" => serde_json::json!({ "confirmed": self.confirm() }),
-            other => {
-                serde_json::json!({ "error": format!("this agent does not know the question '{other}'") })
-            }
+    /// Only what the loop alone knows is found out here; sending it must not hold up the loop.
+    async fn asked(&mut self, asked: Question) {
+        let known = match asked.question.as_str() {
+            "drift" => Some(self.say_drift().await),
+            "confirm" => Some(serde_json::json!({ "confirmed": self.confirm() })),
+            _ => None,
         };
-        if let Some(server) = self.server.as_ref().filter(|_| self.reports)
-            && let Err(error) = server.answer(id, &answer).await
-        {
-            tracing::warn!(
-                error = crate::chain(&*error),
-                question,
-                "an answer did not arrive"
-            );
+        let Some(server) = self.server.clone().filter(|_| self.reports) else {
+            return;
+        };
+        let config = self.config.clone();
+        tokio::spawn(async move {
+            let answer = match known {
+                Some(answer) => answer,
+                None => crate::questions::answer(&config, &asked).await,
+            };
+            if let Err(error) = server.answer(&asked, &answer).await {
+                let (error, question) = (crate::chain(&*error), asked.question);
+                tracing::warn!(error, question, "an answer did not arrive");
+            }
+        });
+    }
+
+    async fn say_drift(&mut self) -> serde_json::Value {
+        self.machine.doubt_everything();
+        match self.pass(false).await {
+            Some(pass) => {
+                let lines: Vec<String> = pass.left.iter().map(Drift::to_string).collect();
+                serde_json::json!({ "drift": lines })
+            }
+            None => serde_json::json!({ "error": "the host is not known yet" }),
         }
     }
 

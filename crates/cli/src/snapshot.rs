@@ -2,12 +2,10 @@
 //! without Nucleon use.
 
 use crate::Outcome;
+use ::agent::questions::snapshot::SCRIPT;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-
-/// The script, so that the binary needs no file beside it.
-pub(crate) const SCRIPT: &str = include_str!("../../../tools/collect.sh");
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -1,11 +1,11 @@
 //! Where `walk`, `reach` and `topology` take the hosts' state from.
 
-use crate::snapshot::SCRIPT;
+use ::agent::questions::snapshot::{SCRIPT, read_folder};
 use lab::{Lab, Options, Place};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use walk::snapshot;
 use walk::world::World;
 
@@ -24,19 +24,11 @@ pub(crate) struct Source {
     pub(crate) wanted: bool,
 }
 
-/// A file of a snapshot that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("snapshot {path}")]
-struct Unreadable {
-    path: PathBuf,
-    source: std::io::Error,
-}
-
 /// The world that a source describes. What of it cannot be read is said on standard error.
 pub(crate) fn read(source: &Source) -> Result<World, Box<dyn Error + Send + Sync>> {
     let mut files = BTreeMap::new();
     match (&source.snapshot, &source.lab) {
-        (Some(dir), _) => folder(dir, "", &mut files)?,
+        (Some(dir), _) => read_folder(dir, "", &mut files)?,
         (None, Some(lab)) => collect(lab, &mut files)?,
         (None, None) => {}
     }
@@ -72,31 +64,7 @@ fn collect(
         let argv = ["sh", "-s", "--", &dir, "--only-api", api];
         Place::here().feed(&argv, SCRIPT)?;
     }
-    folder(&scratch, "", files)?;
+    read_folder(&scratch, "", files)?;
     fs::remove_dir_all(&scratch)?;
-    Ok(())
-}
-
-/// A folder's files, by path below it.
-fn folder(
-    path: &Path,
-    below: &str,
-    files: &mut BTreeMap<String, String>,
-) -> Result<(), Unreadable> {
-    let bad = |path: &Path| {
-        let path = path.to_owned();
-        move |source| Unreadable { path, source }
-    };
-    for entry in fs::read_dir(path).map_err(bad(path))? {
-        let entry = entry.map_err(bad(path))?;
-        let name = format!("{below}{}", entry.file_name().to_string_lossy());
-        let at = entry.path();
-        if at.is_dir() {
-            folder(&at, &format!("{name}/"), files)?;
-        } else {
-            let bytes = fs::read(&at).map_err(bad(&at))?;
-            files.insert(name, String::from_utf8_lossy(&bytes).into_owned());
-        }
-    }
     Ok(())
 }

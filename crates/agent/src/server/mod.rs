@@ -7,4 +7,4 @@ mod watch;
 pub use dial::{Dial, DialError};
 pub(crate) use held::write_whole;
 pub use held::{Held, HoldReason};
-pub use watch::{Agent, Report, Server, Told};
+pub use watch::{Agent, Question, Report, Server, Told};

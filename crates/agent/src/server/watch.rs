@@ -40,10 +40,17 @@ enum Line {
         question: String,
         #[serde(default)]
         parameters: Json,
+        #[serde(default = "deadline")]
+        deadline_seconds: u64,
     },
     Heartbeat,
     #[serde(other)]
     Unknown,
+}
+
+/// Where a question says none.
+fn deadline() -> u64 {
+    30
 }
 
 /// What the server tells the agent's loop.
@@ -59,13 +66,19 @@ pub enum Told {
         store: String,
         revision: u64,
     },
-    Asked {
-        id: String,
-        question: String,
-        parameters: Json,
-    },
+    Asked(Question),
     /// The stream broke.
     Lost,
+}
+
+/// What an administrator wants to know of this host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Question {
+    pub id: String,
+    pub question: String,
+    pub parameters: Json,
+    /// Who asked waits no longer than this.
+    pub deadline: Duration,
 }
 
 /// What an agent says of itself and of its host.
@@ -170,15 +183,15 @@ impl Server {
         Ok(())
     }
 
-    /// Answer a question of the stream.
+    /// Answer a question of the stream, for as long as somebody waits for it.
     pub async fn answer(
         &self,
-        id: &str,
+        asked: &Question,
         answer: &Json,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let path = format!("/v1/hosts/{}/answers/{id}", self.host);
+        let path = format!("/v1/hosts/{}/answers/{}", self.host, asked.id);
         let body = answer.to_string().into_bytes();
-        tokio::time::timeout(ANSWER, self.dial.ask(Method::POST, &path, body)).await??;
+        tokio::time::timeout(asked.deadline, self.dial.ask(Method::POST, &path, body)).await??;
         Ok(())
     }
 }
@@ -202,11 +215,13 @@ fn read(line: &[u8]) -> Result<Option<Told>, serde_json::Error> {
             id,
             question,
             parameters,
-        } => Some(Told::Asked {
+            deadline_seconds,
+        } => Some(Told::Asked(Question {
             id,
             question,
             parameters,
-        }),
+            deadline: Duration::from_secs(deadline_seconds),
+        })),
         Line::Heartbeat | Line::Unknown => None,
     })
 }
@@ -265,6 +280,10 @@ mod tests {
         );
         let synced = br#"{"event":"synced","store":"s","revision":4}"#;
         assert!(matches!(read(synced), Ok(Some(Told::Synced { .. }))));
+        let ask = br#"{"event":"ask","id":"7","question":"drift","deadline_seconds":5}"#;
+        assert!(
+            matches!(read(ask), Ok(Some(Told::Asked(asked))) if asked.deadline == Duration::from_secs(5))
+        );
         assert!(matches!(read(br#"{"event":"heartbeat"}"#), Ok(None)));
         assert!(matches!(read(br#"{"event":"tomorrow","x":1}"#), Ok(None)));
         assert!(read(b"{").is_err());

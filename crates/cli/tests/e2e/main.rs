@@ -6,6 +6,7 @@ mod frames;
 mod groups;
 mod lab_itself;
 mod long;
+mod operators;
 mod reach;
 mod rig;
 mod routed;
