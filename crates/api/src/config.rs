@@ -182,10 +182,13 @@ pub struct Keystone {
     pub url: String,
     /// The service user that asks about tokens.
     pub username: String,
+    /// The service user's password.
     pub password: String,
+    /// The domain that the service user is in, by name.
     pub user_domain: String,
     /// The service user's project.
     pub project: String,
+    /// The domain that the project is in, by name.
     pub project_domain: String,
     /// Seconds that an answer about a token is believed.
     pub cache_seconds: u64,

@@ -169,7 +169,7 @@ fn server_config(lab: &Setting<'_>) -> Value {
         },
         "ledger": {
             "tenant_network_types": [lab.topology.tunnel_type.as_str()],
-            "network_vlan_ranges": [{"physical_network": "external", "range": [100, 199]}],
+            "network_vlan_ranges": ["external:100:199"],
         },
     });
     lay_over(&mut config, &lab.topology.server);

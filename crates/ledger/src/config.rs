@@ -18,11 +18,14 @@ pub struct Config {
     pub external_network_type: Option<NetworkType>,
     /// Physical networks that may carry one flat network each; `*` is any.
     pub flat_networks: Vec<String>,
-    /// Physical networks that carry VLANs, with the numbers that ordinary networks may get.
+    /// Physical networks that carry VLANs, with the numbers that ordinary networks may get:
+    /// `NAME:FIRST:LAST`, or `NAME` alone.
     pub network_vlan_ranges: Vec<VlanRange>,
     /// GRE's tunnel ids that ordinary networks may get, both ends included.
     pub gre_tunnel_id_ranges: Vec<(u32, u32)>,
+    /// The same for VXLAN's network identifiers.
     pub vxlan_vni_ranges: Vec<(u32, u32)>,
+    /// The same for geneve's.
     pub geneve_vni_ranges: Vec<(u32, u32)>,
     /// What geneve's options may take of a packet.
     pub geneve_max_header_size: u32,
@@ -42,9 +45,13 @@ pub struct Config {
     pub dvr_base_mac: Mac,
     /// Guests' names end so.
     pub dns_domain: String,
+    /// How many DNS servers a subnet may name.
     pub max_dns_nameservers: usize,
+    /// How many host routes a subnet may have.
     pub max_subnet_host_routes: usize,
+    /// How many extra routes a router may have.
     pub max_routes: usize,
+    /// How many allowed address pairs a port may have.
     pub max_allowed_address_pair: usize,
     /// Seconds of silence after which an agent is held dead.
     pub agent_down_time: u32,
@@ -60,6 +67,7 @@ pub struct Config {
     pub router_auto_schedule: bool,
     /// What `distributed` is when an administrator does not say.
     pub router_distributed: bool,
+    /// What `enable_snat` of a router's gateway is when nobody says.
     pub enable_snat_by_default: bool,
     /// Zones that networks and routers go to when they hint at none.
     pub default_availability_zones: Vec<String>,
@@ -68,12 +76,49 @@ pub struct Config {
 }
 
 /// A physical network for VLANs; without numbers only administrators' networks may use it.
+/// Written as Neutron's operators write it: `NAME:FIRST:LAST` or `NAME`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "String", into = "String")]
 pub struct VlanRange {
     pub physical_network: String,
-    #[serde(default)]
     pub range: Option<(u32, u32)>,
+}
+
+/// Why a text names no range of VLANs.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no range of VLANs: it is NAME or NAME:FIRST:LAST, with numbers from 1 to 4094")]
+pub struct NoVlanRange(String);
+
+impl TryFrom<String> for VlanRange {
+    type Error = NoVlanRange;
+
+    fn try_from(text: String) -> Result<Self, NoVlanRange> {
+        let vlan = |number: &str| number.parse().ok().filter(|vlan| (1..=4094).contains(vlan));
+        let (physical_network, range) = match text.split(':').collect::<Vec<_>>()[..] {
+            [name] => (name, None),
+            [name, first, last] => match (vlan(first), vlan(last)) {
+                (Some(first), Some(last)) if first <= last => (name, Some((first, last))),
+                _ => return Err(NoVlanRange(text)),
+            },
+            _ => return Err(NoVlanRange(text)),
+        };
+        if physical_network.is_empty() {
+            return Err(NoVlanRange(text));
+        }
+        Ok(Self {
+            physical_network: physical_network.to_owned(),
+            range,
+        })
+    }
+}
+
+impl From<VlanRange> for String {
+    fn from(range: VlanRange) -> Self {
+        match range.range {
+            Some((first, last)) => format!("{}:{first}:{last}", range.physical_network),
+            None => range.physical_network,
+        }
+    }
 }
 
 const DEFAULT_QUOTAS: [(&str, i64); 10] = [
@@ -137,6 +182,25 @@ impl Default for Config {
                 .iter()
                 .map(|(name, limit)| ((*name).to_owned(), *limit))
                 .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_vlans_are_written_as_neutron_writes_them() {
+        for text in ["provider", "provider:100:199", "p:1:4094", "p:7:7"] {
+            let range = VlanRange::try_from(text.to_owned()).unwrap();
+            assert_eq!(String::from(range), text);
+        }
+        for text in [
+            "", ":1:2", "p:1", "p:2:1", "p:0:5", "p:1:4095", "p:a:b", "p:1:2:3",
+        ] {
+            let refused = VlanRange::try_from(text.to_owned());
+            assert_eq!(refused, Err(NoVlanRange(text.to_owned())));
         }
     }
 }
