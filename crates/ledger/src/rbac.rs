@@ -35,6 +35,7 @@ fn create(txn: &mut Txn<'_>, draft: &Draft) -> Result<Object, Refusal> {
     owned(txn, &policy)?;
     not_twice(txn, &policy)?;
     let policy = txn.create(policy);
+    count_network(txn, &policy);
     follow_external(txn, &policy);
     Ok(policy.into())
 }
@@ -102,6 +103,7 @@ fn update(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Object, Refusal
     not_twice(txn, &policy)?;
     let policy = txn.save(policy);
     still_reached(txn, &policy)?;
+    count_network(txn, &policy);
     Ok(policy.into())
 }
 
@@ -114,8 +116,16 @@ fn delete(txn: &mut Txn<'_>, key: &str) -> Result<(), Refusal> {
     let policy = find(txn, key)?;
     txn.delete::<RbacPolicy>(&policy.id);
     still_reached(txn, &policy)?;
+    count_network(txn, &policy);
     follow_external(txn, &policy);
     Ok(())
+}
+
+/// Whom a network is shared with counts as a change of the network; of no other resource.
+fn count_network(txn: &mut Txn<'_>, policy: &RbacPolicy) {
+    if policy.object_type == RbacObject::Network {
+        txn.touch::<Network>(&NetworkId::new(policy.object_id));
+    }
 }
 
 /// A network is external while a policy says so to anybody.

@@ -369,7 +369,7 @@ pub(crate) fn add_prefixes(txn: &mut Txn<'_>, key: &str, body: &Value) -> Result
     }
     pool.prefixes = merged(&pool.prefixes);
     check_scope(txn, &pool)?;
-    Ok(prefixes_of(&txn.save(pool)))
+    Ok(prefixes_of(&txn.save_uncounted(pool)))
 }
 
 /// `remove_prefixes`: only what no subnet was cut from.
@@ -386,7 +386,7 @@ pub(crate) fn remove_prefixes(
     }
     let mut pool = SubnetPool::clone(&current);
     pool.prefixes = merged(&without(&current.prefixes, &gone));
-    Ok(prefixes_of(&txn.save(pool)))
+    Ok(prefixes_of(&txn.save_uncounted(pool)))
 }
 
 /// What is left of prefixes when others are taken out.
@@ -433,7 +433,7 @@ pub(crate) fn onboard(txn: &mut Txn<'_>, key: &str, body: &Value) -> Result<Answ
     pool.prefixes.extend(subnets.iter().map(|it| it.cidr));
     pool.prefixes = merged(&pool.prefixes);
     check_scope(txn, &pool)?;
-    txn.save(pool);
+    txn.save_uncounted(pool);
     for subnet in &subnets {
         let mut subnet = Subnet::clone(subnet);
         subnet.subnetpool_id = Some(current.id);

@@ -33,8 +33,9 @@ pub(super) fn list(scene: &Scene<'_>, table: &'static Table) -> Result<Reply, Fa
         }
         name if name == SERVICE_PROVIDER.name => {
             let provider =
-                json!({"service_type": "L3_ROUTER_NAT", "name": "default", "default": true});
-            Ok(Reply::value(&json!({ "service_providers": [provider] })))
+                |name| json!({"service_type": "L3_ROUTER_NAT", "name": name, "default": false});
+            let providers = ["dvr", "single_node"].map(provider);
+            Ok(Reply::value(&json!({ "service_providers": providers })))
         }
         name if name == AUTO_TOPOLOGY.name => Err(Fault::not_found()),
         _ => Ok(Reply::value(&json!({ table.plural: [] }))),

@@ -30,6 +30,7 @@ fn reply<'a, R: Scoped>(
     scene: &Scene<'_>,
     plural: &str,
     objects: impl Iterator<Item = &'a R>,
+    also: impl Fn(&mut Json),
 ) -> Reply {
     let columns = scene.columns(R::TABLE, Verb::Read);
     let cx = scene.cx(Verb::Read);
@@ -37,7 +38,7 @@ fn reply<'a, R: Scoped>(
     out.open(b'{');
     out.key(plural);
     out.list(objects, |out, object| {
-        scene.write(object, &cx, &columns, out)
+        scene.write_with(object, &cx, &columns, out, &also);
     });
     out.close(b'}');
     Reply::json(out)
@@ -52,12 +53,12 @@ pub(super) fn hosted(scene: &Scene<'_>, agent: &str, what: Served) -> Result<Rep
         Served::Router => {
             let ids = ledger::routers_of_agent(state, agent.id);
             let routers = ids.iter().filter_map(|id| state.routers.get(id));
-            reply(scene, "routers", routers.map(|it| &**it))
+            reply(scene, "routers", routers.map(|it| &**it), |_| ())
         }
         Served::Network => {
             let ids = state.index.networks_of_dhcp_agent.of(&agent.id);
             let networks = ids.filter_map(|id| state.networks.get(id));
-            reply(scene, "networks", networks.map(|it| &**it))
+            reply(scene, "networks", networks.map(|it| &**it), |_| ())
         }
     })
 }
@@ -84,7 +85,22 @@ pub(super) fn hosting(scene: &Scene<'_>, what: Served, id: &str) -> Result<Reply
         },
     };
     let agents = ids.iter().filter_map(|id| state.agents.get(id));
-    Ok(reply(scene, "agents", agents.map(|it| &**it)))
+    Ok(reply(scene, "agents", agents.map(|it| &**it), |out| {
+        told_of_host(what, out);
+    }))
+}
+
+/// What these lists say of an agent and no other does: how it takes part in what is highly
+/// available (no router is), and of what kinds of host this server knows nothing.
+fn told_of_host(what: Served, out: &mut Json) {
+    out.key("resource_versions");
+    out.raw("{}");
+    out.key("ha_chassis_priority");
+    out.null();
+    if what == Served::Router {
+        out.key("ha_state");
+        out.null();
+    }
 }
 
 /// `POST agents/ID/l3-routers`

@@ -105,6 +105,18 @@ impl<'a> Scene<'a> {
         columns: &Columns,
         out: &mut Json,
     ) {
+        self.write_with(object, cx, columns, out, |_| ());
+    }
+
+    /// The same, and what only this answer says of it.
+    pub(super) fn write_with<R: Shown>(
+        &self,
+        object: &R,
+        cx: &Cx<'_>,
+        columns: &Columns,
+        out: &mut Json,
+        also: impl Fn(&mut Json),
+    ) {
         let target = Stored { object, cx };
         out.open(b'{');
         for (attr, rule) in &columns.attrs {
@@ -126,6 +138,7 @@ impl<'a> Scene<'a> {
                 _ => show_attr(object, cx, attr.name, out),
             }
         }
+        also(out);
         out.close(b'}');
     }
 

@@ -1,6 +1,7 @@
 //! Two answers as one: equal up to what each server chooses for itself.
 
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -15,7 +16,7 @@ pub(crate) struct Known {
     taken: BTreeSet<String>,
 }
 
-/// Key of a kind of difference, and where it was.
+/// What differs, and how.
 pub(crate) type Differences = BTreeSet<(String, String)>;
 
 /// What a server may choose freely.
@@ -25,6 +26,52 @@ enum Free {
     Mac,
     Address,
     Time,
+}
+
+/// Where in an answer a value stands, and the name of the attribute that it is.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    path: String,
+    name: String,
+}
+
+/// The text by which an item of a list is known: its id, or what stands for one.
+fn identity(item: &Value) -> Option<&str> {
+    let item = item.as_object()?;
+    let names = ["id", "alias", "network_id"];
+    let mut names: Vec<&str> = names.into();
+    // Addresses are of a subnet too, and choose freely which.
+    if !item.contains_key("ip_address") {
+        names.push("subnet_id");
+    }
+    let value = names.into_iter().find_map(|name| item.get(name))?;
+    value.as_str()
+}
+
+impl Place {
+    fn below(&self, name: &str) -> Self {
+        let joint = if self.path.is_empty() { "" } else { "." };
+        Self {
+            path: format!("{}{joint}{name}", self.path),
+            name: name.to_owned(),
+        }
+    }
+
+    fn is_use_of_subnet(&self) -> bool {
+        self.path.contains("subnet_ip_availability[") && self.name.starts_with("used_ips")
+    }
+
+    fn item(&self, item: &Value, id: Option<&str>) -> Self {
+        let called = match id.or_else(|| identity(item)) {
+            Some(id) if free(id) == Some(Free::Id) => &id[..8],
+            Some(name) => name,
+            None => "*",
+        };
+        Self {
+            path: format!("{}[{called}]", self.path),
+            name: self.name.clone(),
+        }
+    }
 }
 
 fn free(text: &str) -> Option<Free> {
@@ -40,6 +87,69 @@ fn free(text: &str) -> Option<Free> {
         Some(Free::Time)
     } else {
         text.parse::<IpAddr>().ok().map(|_| Free::Address)
+    }
+}
+
+/// Attributes that say which resource an item is, or whose it is.
+const BELONGS: [&str; 5] = ["id", "alias", "network_id", "device_id", "object_id"];
+
+/// Recorded ids of what is not here: left out of recorded answers, with what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Absent {
+    ids: BTreeSet<String>,
+    met: RefCell<BTreeSet<String>>,
+}
+
+impl Absent {
+    pub(crate) fn new(ids: &[&str]) -> Self {
+        Self {
+            ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+            met: RefCell::default(),
+        }
+    }
+
+    fn names(&self, value: &Value) -> bool {
+        let id = value.as_str().and_then(|text| self.ids.get(text));
+        if let Some(id) = id {
+            self.met.borrow_mut().insert(id.clone());
+        }
+        id.is_some()
+    }
+
+    /// A recorded answer without what is not here: in lists it and what belongs to it, elsewhere
+    /// that it is referred to.
+    pub(crate) fn without(&self, value: &Value) -> Value {
+        match value {
+            Value::Array(items) => {
+                let belongs = |item: &Value| match item {
+                    Value::Object(map) => BELONGS
+                        .iter()
+                        .any(|key| map.get(*key).is_some_and(|value| self.names(value))),
+                    Value::String(id) => free(id) == Some(Free::Id) && self.names(item),
+                    _ => false,
+                };
+                let kept = items.iter().filter(|item| !belongs(item));
+                kept.map(|item| self.without(item)).collect()
+            }
+            Value::Object(map) => {
+                let kept = map.iter().map(|(key, value)| {
+                    let value = match self.names(value) && key != "id" {
+                        true => Value::Null,
+                        false => self.without(value),
+                    };
+                    (key.clone(), value)
+                });
+                Value::Object(kept.collect())
+            }
+            _ => value.clone(),
+        }
+    }
+
+    /// Ids that no answer named.
+    pub(crate) fn idle(&self) -> Vec<String> {
+        let met = self.met.borrow();
+        let idle = self.ids.difference(&met);
+        idle.map(|id| format!("{id} is in no answer")).collect()
     }
 }
 
@@ -72,30 +182,46 @@ impl Known {
         out
     }
 
+    /// What differs, as `WHAT PATH` and where it was seen. In a path, items of lists are called by
+    /// the beginning of their recorded id, or `*`.
     pub(crate) fn compare(&mut self, recorded: &Value, ours: &Value, ordered: bool) -> Differences {
         let mut found = Differences::new();
-        self.walk(recorded, ours, "", ordered, &mut found);
+        self.walk(recorded, ours, &Place::default(), ordered, &mut found);
         found
+    }
+
+    /// The id that a resource of this server had there.
+    pub(crate) fn theirs(&self, ours: &str) -> Option<&str> {
+        let mut pairs = self.ours.iter();
+        pairs
+            .find(|(_, known)| *known == ours)
+            .map(|(theirs, _)| theirs.as_str())
     }
 
     fn walk(
         &mut self,
         theirs: &Value,
         ours: &Value,
-        at: &str,
+        at: &Place,
         ordered: bool,
         found: &mut Differences,
     ) {
         match (theirs, ours) {
-            (Value::Object(theirs), Value::Object(ours)) => self.maps(theirs, ours, ordered, found),
+            (Value::Object(theirs), Value::Object(ours)) => {
+                self.maps(theirs, ours, at, ordered, found);
+            }
             (Value::Array(theirs), Value::Array(ours)) => {
                 self.lists(theirs, ours, at, ordered, found);
             }
             (Value::String(theirs), Value::String(ours)) => self.texts(theirs, ours, at, found),
             _ if theirs == ours => {}
+            // Which of a network's subnets gave how many is each server's own choice.
+            _ if at.is_use_of_subnet() => {}
             _ => {
-                let what = format!("{at} is {theirs}, here {ours}");
-                found.insert((format!("value-{at}"), what));
+                found.insert((
+                    format!("value {}", at.path),
+                    format!("{theirs}, here {ours}"),
+                ));
             }
         }
     }
@@ -104,6 +230,7 @@ impl Known {
         &mut self,
         theirs: &Map<String, Value>,
         ours: &Map<String, Value>,
+        at: &Place,
         ordered: bool,
         found: &mut Differences,
     ) {
@@ -111,15 +238,17 @@ impl Known {
         let mut keys: Vec<&String> = theirs.keys().collect();
         keys.sort_by_key(|key| *key != "id");
         for key in keys {
+            let place = at.below(key);
             match ours.get(key) {
-                Some(value) => self.walk(&theirs[key], value, key, ordered, found),
+                Some(value) => self.walk(&theirs[key], value, &place, ordered, found),
                 None => {
-                    found.insert((format!("missing-{key}"), format!("{key} {}", theirs[key])));
+                    found.insert((format!("missing {}", place.path), theirs[key].to_string()));
                 }
             }
         }
         for key in ours.keys().filter(|key| !theirs.contains_key(*key)) {
-            found.insert((format!("extra-{key}"), format!("{key} {}", ours[key])));
+            let place = at.below(key);
+            found.insert((format!("extra {}", place.path), ours[key].to_string()));
         }
     }
 
@@ -128,53 +257,66 @@ impl Known {
         &mut self,
         theirs: &[Value],
         ours: &[Value],
-        at: &str,
+        at: &Place,
         ordered: bool,
         found: &mut Differences,
     ) {
-        if theirs.len() != ours.len() {
-            let what = format!("{at} has {} items, here {}", theirs.len(), ours.len());
-            found.insert((format!("length-{at}"), what));
-            return;
-        }
+        let same_length = theirs.len() == ours.len();
         let mut left: Vec<&Value> = ours.iter().collect();
         for item in theirs {
-            let place = match ordered || theirs.len() == 1 {
-                true => 0,
-                false => self.like(item, &left).unwrap_or_default(),
+            let place = at.item(item, None);
+            let like = match same_length && (ordered || theirs.len() == 1) {
+                true => Some(0),
+                false => self.like(item, &left, same_length),
             };
-            let like = left.remove(place);
-            self.walk(item, like, at, ordered, found);
+            match like {
+                Some(like) => {
+                    let like = left.remove(like);
+                    self.walk(item, like, &place, ordered, found);
+                }
+                None => {
+                    found.insert((format!("missing {}", place.path), cut(&item.to_string())));
+                }
+            }
+        }
+        for item in left {
+            let theirs = identity(item).and_then(|id| self.theirs(id));
+            let place = at.item(item, theirs);
+            found.insert((format!("extra {}", place.path), cut(&item.to_string())));
         }
     }
 
-    /// Which of these is the recorded item: by a known id, or by being equal.
-    fn like(&self, item: &Value, left: &[&Value]) -> Option<usize> {
-        let id = |value: &Value| value.get("id").and_then(Value::as_str).map(str::to_owned);
-        if let Some(ours) = id(item).and_then(|id| self.ours.get(&id).cloned()) {
-            return left
-                .iter()
-                .position(|it| id(it).is_some_and(|id| id == ours));
+    /// Which of these is the recorded item: by its name or a known id, or by being the most like it;
+    /// where some have no like, only by being equal.
+    fn like(&self, item: &Value, left: &[&Value], all_have: bool) -> Option<usize> {
+        if let Some(theirs) = identity(item) {
+            let ours = self.ours.get(theirs).map_or(theirs, String::as_str);
+            let same = left.iter().position(|it| identity(it) == Some(ours));
+            if same.is_some() || ours != theirs || free(theirs).is_none() {
+                return same;
+            }
         }
         let differences = |it: &Value| {
             let mut found = Differences::new();
-            self.clone().walk(item, it, "", false, &mut found);
+            self.clone()
+                .walk(item, it, &Place::default(), false, &mut found);
             found.len()
         };
-        let counted = left.iter().enumerate();
+        let counted = left.iter().map(|it| differences(it)).enumerate();
         counted
-            .min_by_key(|(_, it)| differences(it))
+            .filter(|(_, differences)| all_have || *differences == 0)
+            .min_by_key(|(_, differences)| *differences)
             .map(|(place, _)| place)
     }
 
-    fn texts(&mut self, theirs: &str, ours: &str, at: &str, found: &mut Differences) {
+    fn texts(&mut self, theirs: &str, ours: &str, at: &Place, found: &mut Differences) {
         let same_kind = free(theirs) == free(ours);
-        let chosen = at.ends_with("ip_address");
+        let chosen = at.name.ends_with("ip_address");
         match free(theirs).filter(|_| same_kind) {
             Some(Free::Time) => return,
             // Which address, out of which of a network's subnets, is each server's own choice.
             Some(Free::Address) if chosen && same_family(theirs, ours) => return,
-            Some(Free::Id) if at == "subnet_id" => return,
+            Some(Free::Id) if at.name == "subnet_id" => return,
             Some(_) => match self.ours.get(theirs) {
                 Some(bound) if bound == ours => return,
                 None if !self.taken.contains(ours) => {
@@ -189,11 +331,8 @@ impl Known {
         if plain(&self.ours(theirs)) == plain(ours) {
             return;
         }
-        let (theirs, ours) = (cut(theirs), cut(ours));
-        found.insert((
-            format!("value-{at}"),
-            format!("{at} is {theirs:?}, here {ours:?}"),
-        ));
+        let what = format!("{:?}, here {:?}", cut(theirs), cut(ours));
+        found.insert((format!("value {}", at.path), what));
     }
 }
 
