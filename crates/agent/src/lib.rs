@@ -4,6 +4,7 @@ pub mod config;
 pub mod drift;
 pub mod exec;
 pub mod filters;
+pub mod findings;
 pub mod machine;
 pub mod metadata;
 pub mod metrics;

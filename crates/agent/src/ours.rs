@@ -113,12 +113,20 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
     });
 }
 
+/// Nobody: a port of this machine that only root could listen on.
+const NO_CONTROLLER: &str = "tcp:127.0.0.1:1";
+
 fn fit_bridge(
     name: &str,
     bridge: &mut Bridge,
     observed: Option<&Bridge>,
     waiting: &mut Vec<Waiting>,
 ) {
+    // A bridge that loses its last controller forgets all flows at that moment, and packets are
+    // lost. So what another agent left gives way to one that nobody can be.
+    if observed.is_some_and(|bridge| !bridge.controllers.is_empty()) {
+        bridge.controllers = [NO_CONTROLLER.to_owned()].into();
+    }
     let there = |port: &str| observed.is_some_and(|bridge| bridge.ports.contains_key(port));
     bridge.ports.retain(|port, content| {
         let makeable = there(port) || !is_plugged_by_others(content);
@@ -529,6 +537,21 @@ mod tests {
             put.old.map(|port| &port.interfaces),
             Some(&put.new.interfaces)
         );
+    }
+
+    #[test]
+    fn another_agents_controller_gives_way_to_nobody() {
+        let mut want = HostState::new("c1");
+        want.bridge_mut("br-int");
+        let mut seen = want.clone();
+        let (fitting, _) = fit(&want, &seen, &bounds());
+        assert!(fitting.bridges["br-int"].controllers.is_empty());
+        for left in ["tcp:127.0.0.1:6633", NO_CONTROLLER] {
+            seen.bridge_mut("br-int").controllers = [left.to_owned()].into();
+            let (fitting, _) = fit(&want, &seen, &bounds());
+            let controllers = &fitting.bridges["br-int"].controllers;
+            assert_eq!(controllers, &[NO_CONTROLLER.to_owned()].into());
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::drift::{Drift, drift};
+use crate::findings::Findings;
 use crate::machine::{Applied, Machine, Problem};
 use crate::openflow::Heard;
 use crate::ours::{self, Bounds, Waiting};
@@ -267,10 +268,7 @@ impl Agent {
     async fn say_drift(&mut self) -> serde_json::Value {
         self.machine.doubt_everything();
         match self.pass(false).await {
-            Some(pass) => {
-                let lines: Vec<String> = pass.left.iter().map(Drift::to_string).collect();
-                serde_json::json!({ "drift": lines })
-            }
+            Some(pass) => serde_json::json!(Findings::of(&pass)),
             None => serde_json::json!({ "error": "the host is not known yet" }),
         }
     }

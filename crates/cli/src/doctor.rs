@@ -1,15 +1,21 @@
-//! `nucleon doctor`: what on this host is not as intent wants it, line by line, each with the
-//! intent behind it. It exits with 1 when there is anything.
+//! `nucleon doctor`: what on this host, or on all hosts, is not as intent wants it, line by line,
+//! each with the intent behind it. It exits with 1 when there is anything.
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use ::agent::config::Config;
+use ::agent::findings::Findings;
 use ::agent::run::Agent;
+use lab::client::Client;
 
 use crate::Outcome;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many hosts are asked at once.
+const AT_ONCE: usize = 16;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,9 +25,26 @@ pub(crate) struct Args {
     /// Ask the server what this host should hold, instead of believing what the agent here kept
     #[arg(long)]
     ask_server: bool,
+    /// Ask all hosts by way of the API: http://controller:9696; OS_TOKEN may hold a token
+    #[arg(long, value_name = "URL", conflicts_with_all = ["config", "ask_server"])]
+    api: Option<String>,
+    /// With --api: ask this host; may be given several times
+    #[arg(long, value_name = "NAME", requires = "api")]
+    host: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    let healthy = match &args.api {
+        Some(api) => look_at_hosts(api, &args.host)?,
+        None => look_here(args)?,
+    };
+    Ok(match healthy {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(1),
+    })
+}
+
+fn look_here(args: &Args) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
     let config = Config::read(&args.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -33,25 +56,75 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let Some(pass) = agent.pass(false).await else {
             return Err("this host could not be read".into());
         };
-        for drift in &pass.left {
-            println!("{drift}");
-        }
-        for note in &pass.plan.notes {
-            println!("! {note}");
-        }
-        for problem in &pass.problems {
-            println!("! {}", problem.text);
-        }
-        let healthy = pass.left.is_empty() && pass.problems.is_empty();
-        println!(
-            "{host}: {} things differ, {} wait for others",
-            pass.left.len(),
-            pass.waiting.len()
-        );
-        Ok(if healthy {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::from(1)
-        })
+        let found = Findings::of(&pass);
+        found
+            .lines(&host)
+            .iter()
+            .for_each(|line| println!("{line}"));
+        Ok(found.is_healthy())
     })
+}
+
+/// Hosts that have an agent and do not answer are not healthy either.
+fn look_at_hosts(
+    api: &str,
+    wanted: &[String],
+) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    let mut client = Client::new(api)?;
+    if let Ok(token) = std::env::var("OS_TOKEN") {
+        client = client.with_header("X-Auth-Token", &token);
+    }
+    let hosts: Vec<String> = match wanted {
+        [] => {
+            let agents = client.get("agents")?;
+            let agents = agents.as_array().into_iter().flatten();
+            let names = agents.filter_map(|agent| Some(agent["host"].as_str()?.to_owned()));
+            names.collect::<BTreeSet<_>>().into_iter().collect()
+        }
+        some => some.to_vec(),
+    };
+    let mut healthy = true;
+    for hosts in hosts.chunks(AT_ONCE) {
+        let answers: Vec<Result<Findings, String>> = std::thread::scope(|scope| {
+            let client = &client;
+            let asked: Vec<_> = hosts
+                .iter()
+                .map(|host| scope.spawn(move || ask(client, host)))
+                .collect();
+            let answers = asked.into_iter().map(|asked| asked.join());
+            answers
+                .map(|answer| answer.unwrap_or_else(|_| Err("asking it failed".to_owned())))
+                .collect()
+        });
+        for (host, answer) in hosts.iter().zip(answers) {
+            match answer {
+                Ok(found) => {
+                    found.lines(host).iter().for_each(|line| println!("{line}"));
+                    healthy &= found.is_healthy();
+                }
+                Err(error) => {
+                    println!("! {host}: {error}");
+                    healthy = false;
+                }
+            }
+        }
+    }
+    Ok(healthy)
+}
+
+fn ask(client: &Client, host: &str) -> Result<Findings, String> {
+    let path = format!("/nucleon/hosts/{host}/ask/drift");
+    let answer = client.ask(&http::Method::POST, &path, None);
+    let answer = answer.map_err(|error| crate::chain(&error))?;
+    let refusal = [
+        &answer.body["error"],
+        &answer.body["NeutronError"]["message"],
+    ];
+    if let Some(said) = refusal.iter().find_map(|said| said.as_str()) {
+        return Err(said.to_owned());
+    }
+    if answer.status != 200 {
+        return Err(format!("the API answered with {}", answer.status));
+    }
+    serde_json::from_value(answer.body).map_err(|error| error.to_string())
 }

@@ -9,6 +9,9 @@ use serde_json::{Map, Value as Json, json};
 use super::cache::Cache;
 use super::value::{map_json, option_json, set_json};
 
+/// Milliseconds between tries to reach a controller that is not there.
+const SELDOM_MS: u32 = 3_600_000;
+
 /// The operations that turn `have` into `want`. Empty when nothing differs.
 pub fn operations(
     cache: &Cache,
@@ -84,7 +87,13 @@ impl Writer<'_> {
         let Some(old) = put.old else {
             return self.add_bridge(put.key, put.new);
         };
-        self.update("Bridge", put.key, bridge_changes(old, put.new));
+        let mut changes = bridge_changes(old, put.new);
+        if old.controllers != put.new.controllers {
+            let targets = put.new.controllers.iter();
+            let rows: Vec<Json> = targets.map(|target| self.add_controller(target)).collect();
+            changes.row.insert("controller".to_owned(), set_json(rows));
+        }
+        self.update("Bridge", put.key, changes);
         let ports = diff(&old.ports, &put.new.ports);
         let gone: Vec<Json> = ports
             .remove
@@ -114,6 +123,15 @@ impl Writer<'_> {
                 json!(["ports", "insert", set_json(new)]),
             );
         }
+    }
+
+    /// One that nobody answers for: it is seldom tried.
+    fn add_controller(&mut self, target: &str) -> Json {
+        let row = Map::from_iter([
+            ("target".to_owned(), json!(target)),
+            ("max_backoff".to_owned(), json!(SELDOM_MS)),
+        ]);
+        self.insert("Controller", &row)
     }
 
     /// A bridge comes with its port of the same name.
@@ -235,12 +253,6 @@ fn bridge_changes(old: &Bridge, new: &Bridge) -> Changes {
     });
     changes.map("other_config", &old.other_config, &new.other_config);
     changes.map("external_ids", &old.external_ids, &new.external_ids);
-    // Controllers are rows of their own: none of ours is wanted, those of others only go.
-    if old.controllers != new.controllers && new.controllers.is_empty() {
-        changes
-            .row
-            .insert("controller".to_owned(), set_json(Vec::<Json>::new()));
-    }
     changes
 }
 

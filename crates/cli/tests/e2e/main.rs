@@ -8,7 +8,10 @@ mod lab_itself;
 mod long;
 mod operators;
 mod reach;
+#[path = "../../../plan/tests/reference/mod.rs"]
+mod reference;
 mod rig;
 mod routed;
 mod spoofing;
+mod takeover;
 mod underlay;

@@ -1,8 +1,10 @@
 //! What administrators ask hosts by way of the API.
 
-use crate::rig::Rig;
+use crate::rig::{NUCLEON, Rig, soon};
+use lab::Daemon;
 use lab::client::Answer;
 use serde_json::{Value, json};
+use std::process::{Command, Output};
 
 fn ask(rig: &Rig, host: &str, question: &str, parameters: &Value) -> Answer {
     let path = format!("/nucleon/hosts/{host}/ask/{question}");
@@ -10,6 +12,17 @@ fn ask(rig: &Rig, host: &str, question: &str, parameters: &Value) -> Answer {
         .client()
         .ask(&http::Method::POST, &path, Some(parameters));
     answer.unwrap()
+}
+
+fn doctor(rig: &Rig, hosts: &[&str]) -> Output {
+    let mut command = Command::new(NUCLEON);
+    command.args(["doctor", "--api", rig.lab.api().unwrap()]);
+    command.args(hosts.iter().flat_map(|host| ["--host", host]));
+    command.output().unwrap()
+}
+
+fn lines_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 #[test]
@@ -40,4 +53,41 @@ fn hosts_answer_what_they_are_asked() {
         "{said}"
     );
     assert_eq!(ask(&rig, "c9", "drift", &json!({})).status, 404);
+
+    // What waits for others, such as a network's DHCP server to be plugged, is no drift.
+    soon("all hosts are as they should be", || {
+        doctor(&rig, &[]).status.success()
+    });
+    let lines = lines_of(&doctor(&rig, &[]));
+    for host in ["net", "c1", "c2"] {
+        assert!(
+            lines.contains(&format!("{host}: 0 things differ")),
+            "{lines}"
+        );
+    }
+    // Nothing tells of an emptied set, so that it is there until somebody looks.
+    let mut lines = String::new();
+    soon("the doctor sees an emptied set", || {
+        rig.run("c1", "ipset flush");
+        let output = doctor(&rig, &["c1"]);
+        lines = lines_of(&output);
+        output.status.code() == Some(1)
+    });
+    let member = lines.lines().find(|line| line.starts_with("+ member "));
+    let member = member.unwrap_or_else(|| panic!("{lines}"));
+    assert!(
+        member.contains(" of ipset NIPv4") && member.contains("# "),
+        "{member}"
+    );
+    assert!(!lines.contains("c2:"), "{lines}");
+    soon("looking is followed by healing", || {
+        doctor(&rig, &["c1"]).status.success()
+    });
+
+    rig.lab.kill(Daemon::Agent, "c2").unwrap();
+    soon("the doctor says who does not answer", || {
+        let output = doctor(&rig, &[]);
+        lines = lines_of(&output);
+        output.status.code() == Some(1) && lines.contains("! c2: host c2 is not connected")
+    });
 }

@@ -2,6 +2,8 @@
 // Each test binary uses its own part of this.
 #![allow(dead_code)]
 
+pub(crate) mod compare;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -25,6 +27,13 @@ pub(crate) struct Scenario {
 fn folder(scenario: &str) -> PathBuf {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference");
     tests.join("dataplane").join(scenario)
+}
+
+/// What was collected of a host.
+pub(crate) fn recorded(scenario: &str, host: &str) -> snapshot::Files {
+    let mut files = snapshot::Files::new();
+    files_below(&folder(scenario).join(host), "", &mut files);
+    files
 }
 
 fn files_below(dir: &Path, at: &str, found: &mut snapshot::Files) {
@@ -112,9 +121,7 @@ impl Scenario {
                 }));
             }
         }
-        let mut files = snapshot::Files::new();
-        files_below(&folder(scenario).join(host), "", &mut files);
-        let loaded = snapshot::load(host, &files);
+        let loaded = snapshot::load(host, &recorded(scenario, host));
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         let host_name = HostName::from(host);
         let mut settings = Settings::new(host);
