@@ -1,6 +1,7 @@
 # make demo       a whole small cloud on this machine, left running; make demo-down ends it
 # make test       every check there is: format, lints, unit tests, end-to-end tests in labs
-# make test-long  the end-to-end tests that take long, and servers killed 50 times under load
+# make test-long  the end-to-end tests that take long, servers killed 50 times under load, and
+#                 every part of the recorded hosts broken once and walked over
 # make bench      the store's and the server's figures, with all syncing on
 # make test-kernel  end-to-end tests under Debian's stock kernel, in a virtual machine
 #
@@ -31,7 +32,7 @@ test:
 test-long:
 	$(AS_ROOT) tools/install build lab test
 	tools/install rust nextest
-	tools/lanes long kill
+	tools/lanes long kill breaks
 
 test-kernel:
 	$(AS_ROOT) tools/install build lab test kernel

@@ -1,6 +1,6 @@
 //! Which difference is to blame: the one that, put right in a copy of the world, changes what
 //! happens to the packet. Where no single one does, the smallest set of them together.
-use crate::difference::{self, Difference, Kind};
+use crate::difference::{Difference, Kind};
 use crate::question::Plan;
 use crate::report::Verdict;
 use crate::run::{Outcome, Trace, trace};
@@ -9,17 +9,19 @@ use crate::world::World;
 /// The difference that makes this packet fare as it does, if one does.
 pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
     let healthy = seen.ends() == (Verdict::Delivered, true);
-    let mut differences = difference::all(world);
     // What nobody asked for is to blame only where it does harm: hosts may well hold more than
     // was asked of them.
-    differences.retain(|d| !healthy || d.kind != Kind::Extra);
+    let all = world.differences();
+    let counted = all.iter().filter(|d| !healthy || d.kind != Kind::Extra);
+    let differences: Vec<&Difference> = counted.collect();
     let before = seen.outcome();
     let outcomes: Vec<Outcome> = differences
         .iter()
-        .map(|d| without(world, plan, [d]).outcome())
+        .map(|d| without(world, plan, [*d]).outcome())
         .collect();
     let counts = |d: &Difference, o: &Outcome| {
-        *o != before && (d.kind != Kind::Extra || o.ends() > before.ends())
+        *o != before
+            && (d.kind != Kind::Extra || o.ends() > before.ends() || o.is_lost_elsewhere(&before))
     };
     let tried = || {
         differences
@@ -29,7 +31,7 @@ pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
     };
     let best = tried().max_by_key(|(d, outcome)| score(seen, d, outcome));
     if let Some((difference, _)) = best {
-        return Some(difference.clone());
+        return Some((*difference).clone());
     }
     match healthy {
         true => None,
@@ -53,7 +55,7 @@ fn without<'a>(
 
 /// How good an explanation is: one that gets the packet through beats one that only changes its
 /// way, what is gone or changed beats what is too much, and where the packet was beats elsewhere.
-fn score(seen: &Trace, difference: &Difference, outcome: &Outcome) -> (u8, u8, u8) {
+fn score(seen: &Trace, difference: &Difference, outcome: &Outcome) -> (u8, u8, u8, u8) {
     let better = match (outcome.verdict, outcome.replied) {
         (Verdict::Delivered, true) => 3,
         (Verdict::Delivered, false) => 2,
@@ -67,7 +69,9 @@ fn score(seen: &Trace, difference: &Difference, outcome: &Outcome) -> (u8, u8, u
         Kind::Missing => 1,
         Kind::Extra => 0,
     };
-    (better, kind, u8::from(near))
+    // What only moves the place of the loss explains less than what changes anything else.
+    let elsewhere = outcome.is_lost_elsewhere(&seen.outcome());
+    (better, u8::from(!elsewhere), kind, u8::from(near))
 }
 
 /// Several things are wrong at once: leave out of all of them what does not matter, and name the
@@ -76,23 +80,14 @@ fn together(
     world: &World,
     plan: &Plan,
     seen: &Trace,
-    differences: &[Difference],
+    differences: &[&Difference],
 ) -> Option<Difference> {
-    let goal = without(world, plan, differences).ends();
+    let goal = without(world, plan, differences.iter().copied()).ends();
     if goal == seen.ends() {
         return None;
     }
-    let mut needed: Vec<&Difference> = differences.iter().collect();
-    for difference in differences {
-        let rest: Vec<&Difference> = needed
-            .iter()
-            .copied()
-            .filter(|d| !std::ptr::eq(*d, difference))
-            .collect();
-        if without(world, plan, rest.iter().copied()).ends() == goal {
-            needed = rest;
-        }
-    }
+    let fine = |undone: &[&Difference]| without(world, plan, undone.iter().copied()).ends() == goal;
+    let needed = smallest(&fine, &[], differences);
     let lost = seen.lost.as_ref().or(seen.reply_lost.as_ref());
     let near = |d: &&&Difference| lost.is_some_and(|l| l.step.host == d.host);
     needed
@@ -101,4 +96,23 @@ fn together(
         .or(needed.first())
         .copied()
         .cloned()
+}
+
+/// Of the candidates those that are needed beside what is undone already, found by halves.
+fn smallest<'a>(
+    fine: &impl Fn(&[&'a Difference]) -> bool,
+    undone: &[&'a Difference],
+    candidates: &[&'a Difference],
+) -> Vec<&'a Difference> {
+    if candidates.is_empty() || fine(undone) {
+        return Vec::new();
+    }
+    if candidates.len() == 1 {
+        return candidates.to_vec();
+    }
+    let (left, right) = candidates.split_at(candidates.len() / 2);
+    let late = smallest(fine, &[undone, left].concat(), right);
+    let mut needed = smallest(fine, &[undone, &late].concat(), left);
+    needed.extend(late);
+    needed
 }

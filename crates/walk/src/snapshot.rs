@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use host::HostState;
+use serde_json::Value;
+
 use crate::cloud::Cloud;
 use crate::world::World;
 
@@ -13,42 +16,72 @@ pub struct Snapshot {
     pub problems: Vec<String>,
 }
 
+/// What a folder's files say, host by host, before it is put together.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    pub cloud: Cloud,
+    /// The API's answers, by file.
+    pub documents: BTreeMap<String, Value>,
+    pub hosts: BTreeMap<String, HostState>,
+    pub problems: Vec<String>,
+}
+
 /// Read a snapshot from its files' contents, by path below its folder.
 pub fn load(files: &BTreeMap<String, String>) -> Snapshot {
-    let mut problems = Vec::new();
-    let mut cloud = Cloud::default();
-    let mut hosts = BTreeMap::new();
-    let mut documents = BTreeMap::new();
-    for (path, text) in files {
-        let Some(name) = path.strip_prefix("api/") else {
-            continue;
-        };
-        if let Err(error) = cloud.read(name, text) {
-            problems.push(error.to_string());
-        } else if let Ok(document) = serde_json::from_str(text) {
-            documents.insert(name.to_owned(), document);
+    Parts::read(files).assemble()
+}
+
+impl Parts {
+    pub fn read(files: &BTreeMap<String, String>) -> Parts {
+        let mut parts = Parts::default();
+        for (path, text) in files {
+            let Some(name) = path.strip_prefix("api/") else {
+                continue;
+            };
+            if let Err(error) = parts.cloud.read(name, text) {
+                parts.problems.push(error.to_string());
+            } else if let Ok(document) = serde_json::from_str(text) {
+                parts.documents.insert(name.to_owned(), document);
+            }
         }
+        for name in host_names(files) {
+            parts.read_host(&name, files);
+        }
+        parts
     }
-    for name in host_names(files) {
+
+    /// Read one host's folder, in the place of what was known of that host.
+    pub fn read_host(&mut self, name: &str, files: &BTreeMap<String, String>) {
         let start = format!("{name}/");
         let own = files
             .range(start.clone()..)
             .take_while(|(path, _)| path.starts_with(&start))
             .map(|(path, text)| (path[start.len()..].to_owned(), text.clone()))
             .collect();
-        let read = host::snapshot::load(&name, &own);
-        problems.extend(read.problems.iter().map(|p| format!("{name}/{p}")));
-        hosts.insert(name, read.state);
+        let read = host::snapshot::load(name, &own);
+        let problems = read.problems.iter().map(|p| format!("{name}/{p}"));
+        self.problems.extend(problems);
+        self.hosts.insert(name.to_owned(), read.state);
     }
-    let wanted = crate::wanted::compile_all(&documents, &cloud, &hosts);
-    problems.extend(wanted.notes);
-    if cloud.ports.is_empty() {
-        crate::infer::ports(&hosts, &mut cloud);
+
+    /// Hosts, the API's word and what is wanted of them, as one world.
+    pub fn assemble(self) -> Snapshot {
+        let Parts {
+            mut cloud,
+            documents,
+            hosts,
+            mut problems,
+        } = self;
+        let wanted = crate::wanted::compile_all(&documents, &cloud, &hosts);
+        problems.extend(wanted.notes);
+        if cloud.ports.is_empty() {
+            crate::infer::ports(&hosts, &mut cloud);
+        }
+        let mut world = World::new(hosts, cloud);
+        let shared = |(name, state)| (name, Arc::new(state));
+        world.wanted = wanted.hosts.into_iter().map(shared).collect();
+        Snapshot { world, problems }
     }
-    let mut world = World::new(hosts, cloud);
-    let shared = |(name, state)| (name, Arc::new(state));
-    world.wanted = wanted.hosts.into_iter().map(shared).collect();
-    Snapshot { world, problems }
 }
 
 /// The folders that are hosts: they have something of Open vSwitch or of a namespace.

@@ -2,22 +2,28 @@
 use std::net::IpAddr;
 
 use host::NsName;
+use host::netns::Link;
 use host::ovs::Interface;
 
 use crate::packet::Packet;
-use crate::sim::Fate;
+use crate::routing::{self, Query};
 use crate::world::{World, is_tunnel, option_ip};
 
 /// Why a frame did not come out at the far end.
 pub struct Lost {
     pub what: String,
-    pub fate: Fate,
+    /// What stopped it, as the host prints it, when that is not the tunnel's port.
+    pub rule: Option<String>,
 }
 
 fn lost(what: String) -> Lost {
+    Lost { what, rule: None }
+}
+
+fn by_device(what: String, dev: &str, link: &Link) -> Lost {
     Lost {
         what,
-        fate: Fate::Dropped,
+        rule: Some(crate::text::link(dev, link)),
     }
 }
 
@@ -30,7 +36,7 @@ pub fn key(interface: &Interface, tun_id: u64) -> u64 {
 }
 
 /// What a tunnel adds in front of the inner frame, its Ethernet header included.
-fn overhead(kind: &str) -> u32 {
+pub fn overhead(kind: &str) -> u32 {
     match kind {
         "gre" => 42,
         // An outer IP header, UDP, the tunnel's own eight bytes, the inner Ethernet header.
@@ -46,13 +52,13 @@ pub fn far_end(
     (local, remote): (IpAddr, IpAddr),
     packet: &Packet,
 ) -> Result<(String, String, String), Lost> {
-    underlay(world, host, interface, local, packet)?;
+    leaves(world, host, interface, (local, remote), packet)?;
     let Some(other) = world.host_with(remote) else {
-        return Err(Lost {
-            what: format!("no host of the state given has the tunnel address {remote}"),
-            fate: Fate::Dropped,
-        });
+        return Err(lost(format!(
+            "no host of the state given has the tunnel address {remote}"
+        )));
     };
+    comes_in(world, other, remote)?;
     let state = &world.hosts[other];
     for (bridge, row) in &state.bridges {
         for (name, far) in row.interfaces() {
@@ -72,12 +78,12 @@ pub fn far_end(
     )))
 }
 
-/// Can the outer packet leave: is the local address ours, is its device up, does it fit?
-fn underlay(
+/// Can the outer packet leave: is the local address ours, is there a way, does it fit?
+fn leaves(
     world: &World,
     host: &str,
     interface: &Interface,
-    local: IpAddr,
+    (local, remote): (IpAddr, IpAddr),
     packet: &Packet,
 ) -> Result<(), Lost> {
     let Some(root) = world.netns(host, &NsName::root()) else {
@@ -91,19 +97,64 @@ fn underlay(
             "{host} does not have the address {local} that the tunnel sends from"
         )));
     };
-    let Some(link) = root.links.get(&key.dev) else {
-        return Ok(());
+    let query = Query {
+        dst: remote,
+        src: Some(local),
+        iif: Some("lo"),
+        mark: 0,
     };
-    if !link.up {
-        return Err(lost(format!("{} of {host} is down", key.dev)));
-    }
+    let way = match routing::lookup(root, query) {
+        _ if root.routes.is_empty() => None,
+        Ok(hit) => hit.out(remote).map(|(dev, _)| dev.to_owned()),
+        Err(_) => return Err(lost(format!("{host} has no route to {remote}"))),
+    };
     let more = overhead(&interface.kind) + 4 * packet.tags.len() as u32;
     let outer = packet.size().saturating_add(more);
-    if link.mtu > 0 && outer > link.mtu {
-        return Err(lost(format!(
-            "with the tunnel's headers the packet has {outer} bytes and does not fit {}'s mtu {}",
-            key.dev, link.mtu
-        )));
+    for (dev, link) in devices(world, host, way.as_deref().unwrap_or(&key.dev)) {
+        if !link.up {
+            return Err(by_device(format!("{dev} of {host} is down"), dev, link));
+        }
+        if link.mtu > 0 && outer > link.mtu {
+            let what = format!(
+                "with the tunnel's headers the packet has {outer} bytes and does not fit {dev}'s \
+                 mtu {}",
+                link.mtu
+            );
+            return Err(by_device(what, dev, link));
+        }
     }
     Ok(())
+}
+
+/// Are the devices up by which the far host takes outer packets in?
+fn comes_in(world: &World, host: &str, address: IpAddr) -> Result<(), Lost> {
+    let root = world.netns(host, &NsName::root());
+    let mut addrs = root.into_iter().flat_map(|r| r.addrs.keys());
+    let Some(key) = addrs.find(|a| a.net.addr() == address) else {
+        return Ok(());
+    };
+    match devices(world, host, &key.dev)
+        .into_iter()
+        .find(|(_, link)| !link.up)
+    {
+        Some((dev, link)) => Err(by_device(format!("{dev} of {host} is down"), dev, link)),
+        None => Ok(()),
+    }
+}
+
+/// A device that outer packets go by, and, where it is a bridge's own, the cards of that bridge.
+pub fn devices<'w>(world: &'w World, host: &str, dev: &str) -> Vec<(&'w str, &'w Link)> {
+    let Some(root) = world.netns(host, &NsName::root()) else {
+        return Vec::new();
+    };
+    let cards = world
+        .bridge(host, dev)
+        .into_iter()
+        .flat_map(host::ovs::Bridge::interfaces)
+        .filter(|(name, i)| *name != dev && (i.kind.is_empty() || i.kind == "system"));
+    std::iter::once(dev)
+        .chain(cards.map(|(name, _)| name))
+        .filter_map(|name| root.links.get_key_value(name))
+        .map(|(name, link)| (name.as_str(), link))
+        .collect()
 }

@@ -2,13 +2,14 @@
 //! tunnel ends on which host, which network cards share a physical network.
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use host::netns::{Link, LinkKind, Netns};
 use host::ovs::{Bridge, Interface, Port as SwitchPort};
 use host::{HostState, NsName, names};
 
 use crate::cloud::{Cloud, Port};
+use crate::difference::{self, Difference};
 
 /// Hosts, what the API says of them, and the ways between them.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct World {
     pub segments: BTreeMap<String, BTreeSet<Card>>,
     /// The MACs by which the outside is known.
     pub gateways: Vec<host::Mac>,
+    /// Where hosts differ from what is wanted, once somebody has asked.
+    differences: OnceLock<Arc<Vec<Difference>>>,
 }
 
 /// A network card of a host on a physical network, and the bridge that has it.
@@ -76,14 +79,23 @@ impl World {
 
     /// Look at the hosts as they would be with every difference from what is wanted put right.
     pub fn want(&mut self) {
-        for difference in crate::difference::all(self) {
+        for difference in self.differences().iter() {
             difference.undo(self);
         }
         self.index();
     }
 
+    /// Where the hosts differ from what is wanted of them.
+    pub fn differences(&self) -> Arc<Vec<Difference>> {
+        let found = self
+            .differences
+            .get_or_init(|| Arc::new(difference::all(self)));
+        Arc::clone(found)
+    }
+
     /// Compute the ways anew, after the hosts were changed.
     pub fn index(&mut self) {
+        self.differences = OnceLock::new();
         self.switch_ports.clear();
         self.guests.clear();
         self.segments.clear();

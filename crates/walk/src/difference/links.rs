@@ -4,7 +4,7 @@ use host::netns::Link;
 use host::{HostState, NsName, names};
 
 use super::namespaces::{right, sysctl};
-use super::{Difference, Kind};
+use super::{Difference, Kind, underlay};
 use crate::cloud::Port;
 use crate::text;
 use crate::world::World;
@@ -37,7 +37,7 @@ pub(super) fn find(world: &World, have: &HostState, found: &mut Vec<Difference>)
             }
         }
     }
-    underlay(have, found);
+    underlay::find(world, have, found);
     devices(have, found);
 }
 
@@ -64,7 +64,7 @@ fn hybrid(have: &HostState, port: &Port, mtu: u32, found: &mut Vec<Difference>) 
     }
 }
 
-fn check(
+pub(super) fn check(
     have: &HostState,
     ns: &NsName,
     (name, link): (&str, &Link),
@@ -106,30 +106,6 @@ fn carrier_back(state: &mut HostState, ns: &NsName, dev: &str) {
         .filter(|l| l.kind == host::netns::LinkKind::Bridge)
     {
         link.flags.0.remove("NO-CARRIER");
-    }
-}
-
-/// The device that tunnels send by.
-fn underlay(have: &HostState, found: &mut Vec<Difference>) {
-    let Some(root) = have.root() else {
-        return;
-    };
-    let mut locals = have
-        .bridges
-        .values()
-        .flat_map(host::ovs::Bridge::interfaces)
-        .filter_map(|(_, i)| crate::world::option_ip(i, "local_ip"));
-    let Some(local) = locals.next() else {
-        return;
-    };
-    for key in root.addrs.keys().filter(|a| a.net.addr() == local) {
-        if let Some(link) = root.links.get(&key.dev) {
-            let goal = Link {
-                up: true,
-                ..Link::default()
-            };
-            check(have, &NsName::root(), (&key.dev, link), &goal, found);
-        }
     }
 }
 

@@ -5,6 +5,8 @@ mod filters;
 mod links;
 mod namespaces;
 mod programs;
+mod remembered;
+mod underlay;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -109,6 +111,7 @@ pub fn all(world: &World) -> Vec<Difference> {
         links::find(world, have, &mut found);
         bridges::sound(have, &mut found);
         programs::sound(world, have, &mut found);
+        remembered::find(world, have, &mut found);
         if let Some(want) = world.wanted.get(name) {
             bridges::compare(have, want, &mut found);
             namespaces::compare(have, want, &mut found);

@@ -120,27 +120,32 @@ fn addresses((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<D
         if have.addrs.contains_key(key) {
             continue;
         }
-        let (at, new) = (ns.clone(), (key.clone(), wanted.clone()));
-        let undo = move |state: &mut HostState| {
-            let netns = state.netns_mut(at.clone());
-            netns.addrs.insert(new.0.clone(), new.1.clone());
-            for (table, key, route) in by_kernel(&new.0) {
-                netns
-                    .routes
-                    .entry(table)
-                    .or_default()
-                    .entry(key)
-                    .or_insert(route);
-            }
-        };
-        let spot = (host, ns.as_str(), key.dev.as_str());
         let text = address(key, wanted);
-        found.push(Difference::new(spot, Kind::Missing, text, undo).because(&wanted.why));
+        found.push(missing_address((host, ns), (key, wanted), text).because(&wanted.why));
     }
 }
 
+/// An address that should be there: with it come the routes that the kernel makes for it.
+pub(super) fn missing_address(
+    (host, ns): Spot<'_>,
+    (key, wanted): (&AddrKey, &Addr),
+    text: String,
+) -> Difference {
+    let (at, new) = (ns.clone(), (key.clone(), wanted.clone()));
+    let undo = move |state: &mut HostState| {
+        let netns = state.netns_mut(at.clone());
+        netns.addrs.insert(new.0.clone(), new.1.clone());
+        for (table, key, route) in by_kernel(&new.0) {
+            let table = netns.routes.entry(table).or_default();
+            table.entry(key).or_insert(route);
+        }
+    };
+    let spot = (host, ns.as_str(), key.dev.as_str());
+    Difference::new(spot, Kind::Missing, text, undo)
+}
+
 /// An address as `ip addr` shows it.
-fn address(key: &AddrKey, addr: &Addr) -> String {
+pub(super) fn address(key: &AddrKey, addr: &Addr) -> String {
     let version = if key.net.addr().is_ipv4() {
         "inet"
     } else {
@@ -157,7 +162,7 @@ fn address(key: &AddrKey, addr: &Addr) -> String {
 }
 
 /// The routes that the kernel makes for an address: to it, and to its subnet.
-fn by_kernel(key: &AddrKey) -> Vec<(u32, RouteKey, Route)> {
+pub(super) fn by_kernel(key: &AddrKey) -> Vec<(u32, RouteKey, Route)> {
     let own = key.net.addr();
     let route = |dst: IpNet, kind: RouteKind, scope: &str| {
         let key = RouteKey {

@@ -124,18 +124,22 @@ fn files(have: &HostState, want: &HostState, found: &mut Vec<Difference>) {
         let Some(file) = have.files.get(path) else {
             continue;
         };
+        let asked = |text: &str| wanted.lines.iter().any(|l| l.text == text);
         for line in &wanted.lines {
-            let mac = line.text.split(',').next().unwrap_or("");
             if file.lines.iter().any(|l| l.text == line.text) {
                 continue;
             }
-            let now = file
-                .lines
-                .iter()
-                .find(|l| l.text.split(',').next() == Some(mac));
+            let mut others = file.lines.iter().filter(|l| !asked(&l.text));
+            let now = others.find(|l| one_word_off(&l.text, &line.text));
             found.push(host_line(have, path, line, now));
         }
     }
+}
+
+/// Do two lines differ in one of their words: the MAC, a name, an address?
+fn one_word_off(one: &str, other: &str) -> bool {
+    let (a, b): (Vec<&str>, Vec<&str>) = (one.split(',').collect(), other.split(',').collect());
+    a.len() == b.len() && a.iter().zip(&b).filter(|(x, y)| x != y).count() == 1
 }
 
 fn host_line(have: &HostState, path: &str, line: &Line, now: Option<&Line>) -> Difference {

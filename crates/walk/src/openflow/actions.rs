@@ -310,8 +310,10 @@ fn tunnel<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, port: &str, interface: &In
         }
         Err(lost) => {
             let spot = pipe.spot(port);
-            let end = sim.stop(step, spot, &pipe.packet, lost.what, lost.fate);
-            sim.because(end, crate::text::interface(port, interface));
+            let end = sim.stop(step, spot, &pipe.packet, lost.what, Fate::Dropped);
+            let rule = lost.rule;
+            let own = || crate::text::interface(port, interface);
+            sim.because(end, rule.unwrap_or_else(own));
         }
     }
 }

@@ -30,6 +30,8 @@ pub struct Trace {
     pub reached: BTreeSet<String>,
     /// The packet as its addressee saw it.
     pub arrived: Option<Packet>,
+    /// The answer as the sender saw it.
+    pub answered: Option<Packet>,
     pub notes: Vec<String>,
 }
 
@@ -51,10 +53,22 @@ pub struct Outcome {
     pub verdict: Verdict,
     pub replied: bool,
     arrived: Option<String>,
+    answered: Option<String>,
     way: Vec<String>,
+    /// Where packet and answer ended that did not arrive, and by which rule.
+    ended: Vec<String>,
 }
 
 impl Outcome {
+    /// Is the only thing that differs where, and by what, the packet was lost?
+    pub fn is_lost_elsewhere(&self, other: &Outcome) -> bool {
+        let moved = Outcome {
+            ended: self.ended.clone(),
+            ..other.clone()
+        };
+        *self == moved && self != other
+    }
+
     /// How well the packet fared: there, and the answer back.
     pub fn ends(&self) -> (bool, bool) {
         (self.verdict == Verdict::Delivered, self.replied)
@@ -70,10 +84,18 @@ impl Trace {
         let mut way: Vec<String> = there.chain(back).map(mark).collect();
         way.dedup();
         way.extend(self.reached.iter().map(|host| format!("seen on {host}")));
+        let end = |loss: &Loss| {
+            let step = &loss.step;
+            let rule = step.rule.as_deref().unwrap_or(&step.what);
+            format!("{} {} {rule}", step.host, step.place)
+        };
+        let losses = [&self.lost, &self.reply_lost];
         Outcome {
             verdict: self.verdict,
             replied: self.replied,
             arrived: self.arrived.as_ref().map(Packet::to_string),
+            answered: self.answered.as_ref().map(Packet::to_string),
+            ended: losses.into_iter().flatten().map(end).collect(),
             way,
         }
     }
@@ -126,6 +148,7 @@ pub fn trace(world: &World, plan: &Plan) -> Trace {
         reply_lost: answer.lost,
         reached,
         arrived: taken.map(|end| end.packet),
+        answered: answer.packet,
         notes: sim.notes,
     }
 }
@@ -226,25 +249,22 @@ fn resolution(sim: &Sim<'_>, asked: &Asked) -> Resolution {
     }
 }
 
+#[derive(Default)]
 struct Answer {
     replied: bool,
+    packet: Option<Packet>,
     way: Vec<Step>,
     lost: Option<Loss>,
 }
 
 /// Send the answer of whoever took the packet, and see whether the sender gets it.
 fn answer(sim: &mut Sim<'_>, plan: &Plan, requests: &[Request], taken: Option<&End>) -> Answer {
-    let none = Answer {
-        replied: false,
-        way: Vec::new(),
-        lost: None,
-    };
     if plan.packet.arp().is_some() {
         return arp_answer(sim, plan);
     }
     let by_goal = taken.and_then(|end| requests.iter().find(|r| r.step == end.step));
     let Some(request) = by_goal.or_else(|| requests.first().filter(|_| taken.is_none())) else {
-        return none;
+        return Answer::default();
     };
     let asked = sim.asked.len();
     let first = respond(sim, request);
@@ -254,6 +274,7 @@ fn answer(sim: &mut Sim<'_>, plan: &Plan, requests: &[Request], taken: Option<&E
     if let Some(end) = got {
         return Answer {
             replied: true,
+            packet: Some(end.packet.clone()),
             way: tail(sim, first, end.step),
             lost: None,
         };
@@ -273,20 +294,16 @@ fn answer(sim: &mut Sim<'_>, plan: &Plan, requests: &[Request], taken: Option<&E
         lost.way.drain(..known);
     }
     Answer {
-        replied: false,
         way: lost.way.clone(),
         lost: Some(lost),
+        ..Answer::default()
     }
 }
 
 /// An ARP request that was sent as such: its answer is already under way with it.
 fn arp_answer(sim: &Sim<'_>, plan: &Plan) -> Answer {
     let Net::Arp(arp) = &plan.packet.net else {
-        return Answer {
-            replied: false,
-            way: Vec::new(),
-            lost: None,
-        };
+        return Answer::default();
     };
     let owner = match &plan.sender {
         Sender::Guest(id) => Owner::Guest(id.clone()),
@@ -299,8 +316,7 @@ fn arp_answer(sim: &Sim<'_>, plan: &Plan) -> Answer {
     };
     Answer {
         replied: sim.mem.neighbours.contains_key(&(owner, arp.tpa.into())),
-        way: Vec::new(),
-        lost: None,
+        ..Answer::default()
     }
 }
 

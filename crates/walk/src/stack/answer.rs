@@ -103,7 +103,7 @@ fn answers_arp(netns: &Netns, dev: &str, arp: &Arp) -> Result<Said, Said> {
     };
     let hit = routing::lookup(netns, query);
     let local = hit.as_ref().is_ok_and(|h| h.is_local());
-    let forged = reverse_path(netns, dev, arp.spa.into(), 0);
+    let forged = reverse_path(netns, dev, (arp.spa.into(), arp.tpa.into()));
     if let (true, Err(said)) = (local, &forged) {
         return Err((said.0.clone(), said.1.clone()));
     }
@@ -148,19 +148,34 @@ fn answers_arp(netns: &Netns, dev: &str, arp: &Arp) -> Result<Said, Said> {
     no(what)
 }
 
-/// Would an answer to this source leave by the device it came by, as `rp_filter` asks?
-pub(super) fn reverse_path(netns: &Netns, dev: &str, src: IpAddr, mark: u32) -> Result<(), Said> {
-    let level = setting(netns, dev, "rp_filter").unwrap_or(0);
-    if level == 0 || src.is_ipv6() || src.is_unspecified() {
+/// May a packet from this source come in by a device? The kernel takes none from an address of
+/// its own, and with `rp_filter` none whose answer would leave by another way.
+pub(super) fn reverse_path(
+    netns: &Netns,
+    dev: &str,
+    (src, dst): (IpAddr, IpAddr),
+) -> Result<(), Said> {
+    if src.is_ipv6() || src.is_unspecified() {
         return Ok(());
     }
+    let level = setting(netns, dev, "rp_filter").unwrap_or(0);
     let query = Query {
         dst: src,
-        src: None,
-        iif: None,
-        mark,
+        src: Some(dst),
+        iif: Some("lo"),
+        mark: 0,
     };
     let hit = routing::lookup(netns, query);
+    if let Ok(own) = hit.as_ref()
+        && own.is_local()
+        && setting(netns, dev, "accept_local").unwrap_or(0) == 0
+    {
+        let what = format!("{src} is an address of this namespace itself: dropped");
+        return Err((what, Some(own.text())));
+    }
+    if level == 0 {
+        return Ok(());
+    }
     let back = hit.as_ref().ok().and_then(|h| h.out(src));
     let fine = match level {
         1 => back.is_some_and(|(out, _)| out == dev),

@@ -122,7 +122,7 @@ fn receive_ip(sim: &mut Sim<'_>, seat: Seat<'_>, netns: &Netns, packet: Packet, 
         Ok(hit) => hit,
         Err(no) => return no_way(sim, seat, &skb.packet, dst, no, last),
     };
-    if let Err((what, rule)) = reverse_path(netns, dev, src, 0) {
+    if let Err((what, rule)) = reverse_path(netns, dev, (src, dst)) {
         let end = sim.stop(last, spot(seat), &skb.packet, what, Fate::Dropped);
         if let Some(rule) = rule {
             sim.because(end, rule);
