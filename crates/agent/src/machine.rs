@@ -13,6 +13,7 @@ use plan::Plan;
 use crate::config::Config;
 use crate::filters::{self, Filters};
 use crate::openflow::{Heard, Ports};
+use crate::ours;
 use crate::ovsdb::{Ovsdb, observe, write};
 use crate::switches::Switches;
 
@@ -175,7 +176,11 @@ impl Machine {
         self.apply_filters(have, want, plan, &mut applied, problems)
             .await;
         applied.services = self.services.prepare(have, want, problems);
-        let operations = write::operations(&self.ovsdb.cache(), &have.bridges, &want.bridges);
+        // Filters that could not be written are not known.
+        let unfiltered = (self.filters.is_none() && want.root().is_some())
+            .then(|| ours::unwired(&have.bridges, &want.bridges));
+        let bridges = unfiltered.as_ref().unwrap_or(&want.bridges);
+        let operations = write::operations(&self.ovsdb.cache(), &have.bridges, bridges);
         applied.database = operations.len();
         if !operations.is_empty()
             && let Err(error) = self.ovsdb.transact(operations).await
@@ -249,12 +254,12 @@ impl Machine {
         let (old, new) = (of(have), of(want));
         if old != new && self.filters.is_some() {
             applied.filters = 1;
-            match filters::apply(&root, &old, &new).await {
-                Ok(()) => self.believe(&old, &new),
-                Err(error) => {
-                    self.filters = None;
-                    problems.push(Problem::new(&error));
-                }
+            let failed = filters::apply(&root, &old, &new).await;
+            if failed.is_empty() {
+                self.believe(&old, &new);
+            } else {
+                self.filters = None;
+                problems.extend(failed.iter().map(|error| Problem::new(error)));
             }
         }
         for (zone, filter) in connections_to_end(&old, &new, plan) {

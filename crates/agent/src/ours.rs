@@ -184,6 +184,25 @@ fn dead_port(name: &str, port: &Port) -> Option<Port> {
     })
 }
 
+/// Bridges while filters could not be written: a guest that has no place yet gets none, as its
+/// rules may be missing; the others keep theirs.
+pub fn unwired(
+    have: &BTreeMap<String, Bridge>,
+    want: &BTreeMap<String, Bridge>,
+) -> BTreeMap<String, Bridge> {
+    let mut bridges = want.clone();
+    for (name, bridge) in &mut bridges {
+        let ports = bridge.ports.iter_mut();
+        for (port, wanted) in ports.filter(|(_, port)| is_plugged_by_others(port)) {
+            let old = have.get(name).and_then(|bridge| bridge.ports.get(port));
+            if old.is_none_or(|old| old.tag != wanted.tag) {
+                wanted.tag = Some(plan::l2::DEAD_VLAN);
+            }
+        }
+    }
+    bridges
+}
+
 /// Devices of the kernel are plugged by others (libvirt, os-vif): we only set how they are used.
 fn is_plugged_by_others(port: &Port) -> bool {
     port.interfaces
@@ -567,6 +586,21 @@ mod tests {
             fitting.bridges["br-int"].ports["qvo1"].tag,
             Some(plan::l2::DEAD_VLAN)
         );
+    }
+
+    #[test]
+    fn without_filters_no_guest_is_let_in() {
+        let wired = |tag| {
+            let mut bridge = Bridge::default();
+            let port = Port { tag, ..guest("p1") };
+            bridge.ports.insert("qvo1".to_owned(), port);
+            BTreeMap::from([("br-int".to_owned(), bridge)])
+        };
+        let dead = wired(Some(plan::l2::DEAD_VLAN));
+        assert_eq!(unwired(&wired(None), &wired(Some(3))), dead);
+        assert_eq!(unwired(&wired(Some(2)), &wired(Some(3))), dead);
+        assert_eq!(unwired(&BTreeMap::new(), &wired(Some(3))), dead);
+        assert_eq!(unwired(&wired(Some(3)), &wired(Some(3))), wired(Some(3)));
     }
 
     #[test]

@@ -3,6 +3,19 @@
 //! `main` stays free of threads until a subcommand starts its own runtime: `lab-init` makes
 //! namespaces, which the kernel allows to processes with a single thread only.
 
+/// The standard ones panic when whoever reads has gone (`nucleon lab status | head`). Defined
+/// before the modules, so that they are theirs.
+macro_rules! print {
+    ($($text:tt)*) => {
+        $crate::say(format_args!($($text)*))
+    };
+}
+macro_rules! println {
+    ($($line:tt)*) => {
+        $crate::say(format_args!("{}\n", format_args!($($line)*)))
+    };
+}
+
 mod agent;
 mod doctor;
 mod lab;
@@ -76,6 +89,14 @@ fn main() -> ExitCode {
         eprintln!("nucleon: {}", chain(&*error));
         ExitCode::FAILURE
     })
+}
+
+/// Text on standard output. When nobody reads any more there is nothing left to do.
+pub(crate) fn say(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    if std::io::stdout().write_fmt(text).is_err() {
+        std::process::exit(1);
+    }
 }
 
 /// An error and what caused it, on one line.

@@ -37,30 +37,44 @@ impl Lab {
         let client = self.client()?;
         let network = find_network(&client, &wish.network)?;
         let (guest, _) = self.ask_for_port(&client, &network, wish)?;
-        // Written down first: a guest that is half made is one that can be removed.
+        self.make_whole(guest, |lab, guest| {
+            guest.make(&machine, &lab.options.binary)?;
+            let path = format!("ports/{}", guest.port.id);
+            wait_for(
+                &format!("port {} of guest {} ACTIVE", guest.port.id, guest.name),
+                PATIENCE,
+                "",
+                || Ok(client.get(&path)?["status"] == "ACTIVE"),
+            )?;
+            Ok(guest.configure(&machine, &lab.options.binary)?)
+        })
+    }
+
+    /// Makes a guest, or takes away what was made of it. It is written down first: what a crash
+    /// leaves half made can be removed.
+    fn make_whole(
+        &mut self,
+        guest: Guest,
+        make: impl FnOnce(&Self, &Guest) -> Result<(), Error>,
+    ) -> Result<Guest, Error> {
         self.record.guests.insert(guest.name.clone(), guest.clone());
         self.save()?;
-        guest.make(&machine, &self.options.binary)?;
-        let path = format!("ports/{}", guest.port.id);
-        wait_for(
-            &format!("port {} of guest {} ACTIVE", guest.port.id, guest.name),
-            PATIENCE,
-            "",
-            || Ok(client.get(&path)?["status"] == "ACTIVE"),
-        )?;
-        guest.configure(&machine, &self.options.binary)?;
-        Ok(guest)
+        let made = make(self, &guest);
+        if made.is_err() {
+            // The first error is the one worth telling.
+            let _ = self.remove_guest(&guest.name);
+        }
+        made.map(|()| guest)
     }
 
     /// Makes a guest with a port that nobody was asked about: for labs without a server.
     pub fn add_bare_guest(&mut self, guest: Guest) -> Result<Guest, Error> {
         self.check_free(&guest.name)?;
         let machine = self.machine(&guest.host)?.clone();
-        self.record.guests.insert(guest.name.clone(), guest.clone());
-        self.save()?;
-        guest.make(&machine, &self.options.binary)?;
-        guest.configure(&machine, &self.options.binary)?;
-        Ok(guest)
+        self.make_whole(guest, |lab, guest| {
+            guest.make(&machine, &lab.options.binary)?;
+            Ok(guest.configure(&machine, &lab.options.binary)?)
+        })
     }
 
     /// Takes the guest away, and its port on the API.

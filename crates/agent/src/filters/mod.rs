@@ -78,10 +78,12 @@ pub async fn observe_ipsets(netns: &NsName) -> Result<BTreeMap<String, Ipset>, F
 }
 
 /// Turn what is ours of the filters (`have`) into what is wanted. Sets come before the rules that
-/// name them, and go after.
-pub async fn apply(netns: &NsName, have: &Filters, want: &Filters) -> Result<(), FilterError> {
+/// name them, and go after. Each program stands for itself: one that fails does not keep the others
+/// away. What failed is given back.
+pub async fn apply(netns: &NsName, have: &Filters, want: &Filters) -> Vec<FilterError> {
     let sets = script::ipsets(&have.ipsets, &want.ipsets);
-    restore_sets(netns, sets.before).await?;
+    let mut failed = Vec::new();
+    failed.extend(restore_sets(netns, sets.before).await.err());
     let none = Iptables::new();
     let write = |(family, _, program): (Family, &str, &'static str)| {
         let of = |filters: &Filters| filters.iptables.get(&family).unwrap_or(&none).clone();
@@ -96,9 +98,12 @@ pub async fn apply(netns: &NsName, have: &Filters, want: &Filters) -> Result<(),
     };
     let [v4, v6] = FAMILIES.map(write);
     let (v4, v6) = tokio::join!(v4, v6);
-    // Each family stands for itself: one that is refused does not keep the other away.
-    v4.and(v6)?;
-    restore_sets(netns, sets.after).await
+    failed.extend([v4, v6].into_iter().filter_map(Result::err));
+    // Sets that a rule may still name can't go.
+    if failed.is_empty() {
+        failed.extend(restore_sets(netns, sets.after).await.err());
+    }
+    failed
 }
 
 async fn restore_sets(netns: &NsName, script: String) -> Result<(), FilterError> {

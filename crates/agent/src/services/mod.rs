@@ -213,7 +213,7 @@ impl Services {
             iptables: netns.iptables.clone(),
             ipsets: netns.ipsets.clone(),
         };
-        if let Err(error) = filters::apply(name, &filters(have), &filters(want)).await {
+        for error in filters::apply(name, &filters(have), &filters(want)).await {
             fail(crate::chain(&error));
         }
         write::announce(name, have, want);

@@ -1,7 +1,9 @@
 //! What breaks is healed, and forwarding does not notice that the agent was away.
 
-use crate::rig::{Rig, lost, soon, tail, within};
+use crate::rig::{NUCLEON, Rig, lost, soon, tail, within};
 use lab::Daemon;
+use lab::client::text;
+use serde_json::json;
 use std::time::Duration;
 
 /// What raises an event is healed in this time, counted from the damage.
@@ -52,7 +54,7 @@ fn while_the_server_is_away_hosts_stay_as_they_are() {
 }
 
 #[test]
-fn flows_that_were_flushed_come_back() {
+fn what_was_changed_in_the_switch_by_hand_is_changed_back() {
     let rig = pair();
     for bridge in ["br-int", "br-tun"] {
         // What the switch learned by itself it learns again when it is needed.
@@ -68,30 +70,31 @@ fn flows_that_were_flushed_come_back() {
         within(EVENT, "the flows are back", || count() >= before);
         rig.guest("a").must_ping(rig.guest("b").ip());
     }
-}
 
-#[test]
-fn a_bridge_that_was_deleted_comes_back() {
-    let rig = pair();
+    let qvo = host::names::qvo(&rig.guest("a").guest.port.id.to_string());
+    let tag = || rig.run("c1", &format!("ovs-vsctl get Port {qvo} tag"));
+    let before = tag();
+    rig.run("c1", &format!("ovs-vsctl set Port {qvo} tag=77"));
+    within(EVENT, "the tag is set again", || tag() == before);
+    rig.run("c1", &format!("ovs-vsctl remove Port {qvo} tag {before}"));
+    within(EVENT, "the tag is there again", || tag() == before);
+
+    let ports = || rig.run("c1", "ovs-vsctl list-ports br-tun");
+    let before = ports();
     rig.run("c1", "ovs-vsctl del-br br-tun");
-    within(EVENT, "br-tun is back", || {
-        let out = rig
-            .lab
-            .place("c1")
-            .unwrap()
-            .output(&["ovs-vsctl", "br-exists", "br-tun"], "")
-            .unwrap();
-        out.status.success()
+    within(EVENT, "br-tun is back with its ports", || {
+        let place = rig.lab.place("c1").unwrap();
+        place.run(&["ovs-vsctl", "br-exists", "br-tun"]).is_ok() && ports() == before
     });
-    soon("guests reach each other", || {
+    within(EVENT, "guests reach each other", || {
         rig.guest("a").pings_once(rig.guest("b").ip())
     });
 }
 
 #[test]
 fn a_switch_that_was_restarted_forwards_again() {
+    let rig = pair();
     for with_database in [false, true] {
-        let rig = pair();
         rig.lab.restart_switch("c1", with_database).unwrap();
         soon("guests reach each other", || {
             rig.guest("a").pings_once(rig.guest("b").ip())
@@ -107,7 +110,8 @@ fn chains_and_sets_that_were_emptied_come_back() {
         let mut lines: Vec<String> = rig
             .run("c1", "ipset save")
             .lines()
-            .map(str::to_owned)
+            // A set that is made anew has another seed.
+            .map(|line| line.split(" initval ").next().unwrap().to_owned())
             .collect();
         lines.sort();
         lines
@@ -122,5 +126,94 @@ fn chains_and_sets_that_were_emptied_come_back() {
     within(LOOKED, "the sets are filled again", || {
         sets() == sets_before
     });
+    // A set can be destroyed once no rule names it, and the agent is quick to bring rules back.
+    let destroy = "until iptables -F && ip6tables -F && ipset destroy; do :; done";
+    let place = rig.lab.place("c1").unwrap();
+    place.run(&["timeout", "10", "sh", "-c", destroy]).unwrap();
+    within(LOOKED, "the sets are there again", || sets() == sets_before);
+    within(LOOKED, "the rules are there again", || {
+        rules() == rules_before
+    });
     rig.guest("a").must_ping(rig.guest("b").ip());
+}
+
+/// In c1 `ipset` goes on doing what it does, but for what the agent writes by.
+fn break_ipset(rig: &Rig) {
+    let folder = &rig.lab.machine("c1").unwrap().dir;
+    let (real, broken) = (folder.join("ipset"), folder.join("broken"));
+    std::fs::copy("/usr/sbin/ipset", &real).unwrap();
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" != restore ] || {{ echo ipset is broken >&2; exit 1; }}\nexec {} \"$@\"\n",
+        real.display()
+    );
+    std::fs::write(&broken, script).unwrap();
+    let broken = broken.display();
+    rig.run("c1", &format!("chmod +x {broken}"));
+    rig.run("c1", &format!("mount --bind {broken} /usr/sbin/ipset"));
+}
+
+#[test]
+fn a_command_that_fails_leaves_the_rest_applied_and_is_tried_again() {
+    let mut rig = pair();
+    break_ipset(&rig);
+    // A new member for a set of c1's, a rule beside it, and a guest on another host.
+    rig.add("c", "c2", "red");
+    rig.allow(
+        &json!({"protocol": "tcp", "port_range_min": 4711, "port_range_max": 4711}),
+        "a",
+    );
+    let c = rig.guest("c");
+    let (ip, mac) = (c.ip().to_string(), c.guest.port.mac.clone());
+    soon("rules are written", || {
+        rig.run("c1", "iptables -S").contains("--dport 4711")
+    });
+    soon("flows are written", || {
+        rig.run("c1", "ovs-ofctl dump-flows br-tun").contains(&mac)
+    });
+    soon("it is reported", || {
+        rig.log("c1").contains("ipset is broken")
+    });
+    assert!(!rig.run("c1", "ipset save").contains(&ip));
+
+    // Nobody comes in while it is not known that the rules stand.
+    let network = rig.client().find("networks", "red").unwrap();
+    let port = json!({"network_id": network["id"], "name": "late"});
+    let port = rig.create("ports", "port", &port, &json!({}));
+    let id = text(&port, "id").unwrap().to_owned();
+    let status = || rig.client().get(&format!("ports/{id}")).unwrap()["status"].clone();
+    rig.run("c1", "ip netns add late");
+    let plug = format!("{NUCLEON} plug {id} --api http://10.20.0.11:9696 --host c1 --netns late");
+    let tap = rig.run("c1", &plug);
+    assert_eq!(tap.trim(), host::names::tap(&id));
+    let qvo = host::names::qvo(&id);
+    let tag = || rig.run("c1", &format!("ovs-vsctl get Port {qvo} tag"));
+    soon("the guest is kept out", || tag().trim() == "4095");
+    assert_eq!(status(), "DOWN");
+
+    rig.run("c1", "umount /usr/sbin/ipset");
+    soon("it was tried again", || {
+        rig.run("c1", "ipset save").contains(&ip)
+    });
+    soon("the guest is let in", || {
+        status() == "ACTIVE" && tag().trim() != "4095"
+    });
+    let address = port["fixed_ips"][0]["ip_address"].as_str().unwrap();
+    let inside = "ip netns exec late";
+    rig.run(
+        "c1",
+        &format!("{inside} ip address add {address}/24 dev eth0"),
+    );
+    rig.run("c1", &format!("{inside} ip link set eth0 up"));
+    rig.run(
+        "c1",
+        &format!("{inside} ping -n -c 5 -i 0.2 -W 1 {}", rig.guest("b").ip()),
+    );
+
+    rig.run("c1", &format!("{NUCLEON} unplug {id}"));
+    assert!(
+        !rig.run("c1", "ip -br link").contains(&id[..11]),
+        "devices are gone"
+    );
+    assert!(!rig.run("c1", "ovs-vsctl list-ports br-int").contains(&qvo));
+    soon("the port is down", || status() == "DOWN");
 }

@@ -61,6 +61,13 @@ fn it_comes_up_tells_about_itself_and_leaves_nothing_behind() {
         status.contains("c2") && status.contains("l2,dhcp,l3,metadata"),
         "{status}"
     );
+    // Whoever reads may go before all is said.
+    let pipe = format!(
+        "{NUCLEON} lab --name {name} --state-dir {} status | true",
+        labs_folder().display()
+    );
+    let unread = Command::new("sh").args(["-c", &pipe]).output().unwrap();
+    assert_eq!(said(&unread), "");
     let hostname = lab(&name, &["exec", "c1", "hostname"]);
     assert_eq!(said(&hostname), "c1\n");
     let code = lab(&name, &["exec", "outside", "sh", "-c", "exit 7"])

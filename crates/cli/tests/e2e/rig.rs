@@ -198,6 +198,11 @@ impl Rig {
         assert!(received > 10e6, "{received} bit/s");
     }
 
+    /// What a host's agent has said so far.
+    pub(crate) fn log(&self, host: &str) -> String {
+        fs::read_to_string(lab::Daemon::Agent.log(self.lab.machine(host).unwrap())).unwrap()
+    }
+
     /// The last lines of every daemon's log, for a test that failed.
     fn logs(&self) -> String {
         let mut said = String::new();

@@ -158,4 +158,13 @@ fn a_hybrid_port_looks_as_os_vif_leaves_it() {
     }
     let address = rig.run("c1", &format!("ip -o -6 addr show dev qbr{short}"));
     assert_eq!(address, "", "the bridge has no IPv6 of its own");
+
+    // A guest that can't be made whole is not there at all.
+    rig.run("c2", "ovs-vsctl del-br br-int");
+    let half = guest(&rig, "half", "c2", "10.1.0.9/24", true);
+    let error = rig.lab.add_bare_guest(half).unwrap_err();
+    assert!(error.to_string().contains("br-int"), "{error}");
+    assert!(!rig.lab.guests().contains_key("half"));
+    assert_eq!(rig.run("c2", "ip netns list"), "");
+    assert!(!rig.run("c2", "ip -br link").contains("qbr"));
 }
