@@ -69,6 +69,7 @@ pub(crate) fn get(txn: &mut Txn<'_>, project: &ProjectId) -> Result<Answer, Refu
     Ok(shown(&topology))
 }
 
+/// What the server makes for itself is within no quota, as in Neutron.
 fn make(
     txn: &mut Txn<'_>,
     kind: Kind,
@@ -77,10 +78,7 @@ fn make(
 ) -> Result<Object, Refusal> {
     let owner = ("project_id", json!(project));
     let draft: Draft = draft.into_iter().chain([owner]).collect();
-    match rules::create(txn, kind, &[draft])? {
-        Answer::Objects(mut made) if !made.is_empty() => Ok(made.remove(0)),
-        _ => Err(Refusal::nothing_here()),
-    }
+    rules::make(txn, kind, &draft)
 }
 
 fn make_network(txn: &mut Txn<'_>, project: &ProjectId) -> Result<NetworkId, Refusal> {

@@ -51,15 +51,20 @@ pub(crate) fn missing(kind: Kind, key: &str) -> Refusal {
 }
 
 pub(crate) fn create(txn: &mut Txn<'_>, kind: Kind, drafts: &[Draft]) -> Result<Answer, Refusal> {
-    let rules = rules(kind)?;
-    let make = rules.create.ok_or_else(Refusal::nothing_here)?;
     if kind == Kind::SecurityGroupRule {
         security_group_rule::one_group(drafts)?;
     }
+    rules(kind)?;
     let owners = drafts.iter().map(|draft| txn.owner_of(draft));
     quota::check(txn, kind, &owners.collect::<Vec<_>>())?;
-    let objects = drafts.iter().map(|draft| make(txn, draft));
+    let objects = drafts.iter().map(|draft| make(txn, kind, draft));
     Ok(Answer::Objects(objects.collect::<Result<_, _>>()?))
+}
+
+/// Makes one, whatever quota says.
+pub(crate) fn make(txn: &mut Txn<'_>, kind: Kind, draft: &Draft) -> Result<Object, Refusal> {
+    let make = rules(kind)?.create.ok_or_else(Refusal::nothing_here)?;
+    make(txn, draft)
 }
 
 pub(crate) fn update(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use intent::{
-    Kind, Network, Object, ProjectId, SubnetId,
+    Kind, Network, Object, ProjectId, SecurityGroup, State, SubnetId,
     attrs::{Cx, Draft, Json, Table, Verb, Verbs},
 };
 use ledger::{Answer as Outcome, Command};
@@ -231,7 +231,7 @@ pub(super) async fn create(scene: &mut Scene<'_>, table: &'static Table) -> Resu
     let cx = scene.cx(Verb::Create);
     let action = action_rule("create", table);
     for draft in &drafts {
-        refuse_foreign_network(scene, table, draft)?;
+        find_parent(scene, table, draft)?;
         let rule = explicit_rule(&action, table, draft, true);
         let target = Wanted {
             draft,
@@ -312,11 +312,27 @@ fn draft(scene: &Scene<'_>, table: &Table, body: Map<String, Value>) -> Result<D
     Ok(draft?)
 }
 
-/// A network that the caller can't see does not exist, which comes before what policy says.
-fn refuse_foreign_network(scene: &Scene<'_>, table: &Table, draft: &Draft) -> Result<(), Fault> {
-    let network = draft.get("network_id").and_then(Value::as_str);
-    match network.filter(|_| table.kind == Some(Kind::Port)) {
-        Some(network) => scene.find::<Network>(network).map(|_| ()),
+/// What the new resource is to belong to is there, which comes before what policy says. A port's
+/// network must be one that the caller sees; of the others policy says whose they may be.
+fn find_parent(scene: &Scene<'_>, table: &Table, draft: &Draft) -> Result<(), Fault> {
+    let given = |attr: &str| draft.get(attr).and_then(Value::as_str);
+    let network = given("network_id");
+    let state = scene.state();
+    match table.kind {
+        Some(Kind::Port) => {
+            let network = network.map(|id| scene.find::<Network>(id));
+            network.transpose().map(|_| ())
+        }
+        Some(Kind::Subnet) => exists::<Network>(state, network),
+        Some(Kind::SecurityGroupRule) => exists::<SecurityGroup>(state, given("security_group_id")),
+        _ => Ok(()),
+    }
+}
+
+fn exists<R: Scoped>(state: &State, id: Option<&str>) -> Result<(), Fault> {
+    let is_there = |id: &str| id.parse().is_ok_and(|key| state.get::<R>(&key).is_some());
+    match id.filter(|id| !is_there(id)) {
+        Some(id) => Err(missing(R::TABLE, id)),
         None => Ok(()),
     }
 }

@@ -18,6 +18,9 @@ const RESERVED: [&str; 6] = [
     "sort_dir",
 ];
 
+/// Keys of pairs that filter; others ask for nothing.
+const PAIRS: [&str; 3] = ["subnet_id", "ip_address", "ip_address_substr"];
+
 #[derive(Debug)]
 pub(super) enum Filter {
     /// The attribute's value, as JSON, is one of these; of a list, one of its items is.
@@ -109,6 +112,9 @@ fn pairs(attr: &'static Attr, values: &[&str]) -> Filter {
     let mut wanted: Vec<(String, Vec<String>)> = Vec::new();
     for value in values {
         let (key, value) = value.split_once('=').unwrap_or((value, ""));
+        if !PAIRS.contains(&key) {
+            continue;
+        }
         match wanted.iter_mut().find(|(known, _)| known == key) {
             Some((_, values)) => values.push(value.to_owned()),
             None => wanted.push((key.to_owned(), vec![value.to_owned()])),

@@ -7,7 +7,6 @@
 
 mod addresses;
 mod groups;
-mod refusals;
 mod rig;
 mod routing;
 mod sharing;

@@ -362,6 +362,9 @@ fn plain(text: &str) -> String {
         .filter(|word| !word.is_empty())
         .collect();
     if text.contains("ports is: ") || text.contains("attached: ") {
+        for word in &mut words {
+            *word = word.trim_end_matches('.');
+        }
         words.sort_unstable();
     }
     words.join(" ")
