@@ -6,6 +6,7 @@ mod frames;
 mod groups;
 mod lab_itself;
 mod long;
+mod looks;
 mod operators;
 mod reach;
 #[path = "../../../plan/tests/reference/mod.rs"]

@@ -195,7 +195,8 @@ impl Rig {
             .as_f64()
             .unwrap();
         println!("tcp {from} to {to}: {:.0} Mbit/s", received / 1e6);
-        assert!(received > 10e6, "{received} bit/s");
+        // Emulated machines are slow too; a stalled connection moves next to nothing.
+        assert!(received > 1e6, "{received} bit/s");
     }
 
     /// What a host's agent has said so far.
