@@ -1,8 +1,12 @@
 //! Benchmarks: `bench store` measures the bare store's batched commits, `bench http` a built
-//! server over HTTP. Both print a line for each figure.
+//! server over HTTP, `bench agent` a built agent on a host of its own, `bench routers` the same
+//! agent as a network node. Each prints a line for each figure.
 
+mod agent;
 mod empty;
 mod http;
+mod machine;
+mod routers;
 mod store;
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
@@ -38,6 +42,20 @@ enum Bench {
         #[arg(long, default_value = "target")]
         folder: PathBuf,
     },
+    /// A built agent with many guests' ports; needs root
+    Agent {
+        /// Holds the server and the agent
+        #[arg(long, default_value = "target/release/nucleon")]
+        binary: PathBuf,
+        /// Ports on the host; repeat for several runs
+        #[arg(long, default_values_t = [200, 500])]
+        ports: Vec<usize>,
+    },
+    /// A built agent with many routers and DHCP servers; needs root
+    Routers {
+        #[arg(long, default_value = "target/release/nucleon")]
+        binary: PathBuf,
+    },
     /// Answers every request with nothing: what `http` compares with
     #[command(hide = true)]
     Empty { listen: std::net::SocketAddr },
@@ -58,35 +76,46 @@ impl std::fmt::Display for Kind {
     }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let done: io::Result<()> = match Bench::parse() {
-        Bench::Store { seconds, folder } => {
-            store::run(Duration::from_secs_f64(seconds), &folder).await
-        }
-        Bench::Http {
-            binary,
-            seconds,
-            ports,
-            store,
-            clients,
-            folder,
-        } => {
-            let run = http::Run {
-                binary,
-                time: Duration::from_secs_f64(seconds),
-                clients,
-                folder,
-            };
-            run.all(&ports, &store).await
-        }
-        Bench::Empty { listen } => empty::serve(listen).await,
+fn main() -> ExitCode {
+    // These move this thread into namespaces of its own: no other may run yet.
+    let done = match Bench::parse() {
+        Bench::Agent { binary, ports } => ports.iter().try_for_each(|n| agent::run(&binary, *n)),
+        Bench::Routers { binary } => routers::run(&binary),
+        other => tokio::runtime::Runtime::new().and_then(|runtime| runtime.block_on(other.run())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl Bench {
+    async fn run(self) -> io::Result<()> {
+        match self {
+            Bench::Store { seconds, folder } => {
+                store::run(Duration::from_secs_f64(seconds), &folder).await
+            }
+            Bench::Http {
+                binary,
+                seconds,
+                ports,
+                store,
+                clients,
+                folder,
+            } => {
+                let run = http::Run {
+                    binary,
+                    time: Duration::from_secs_f64(seconds),
+                    clients,
+                    folder,
+                };
+                run.all(&ports, &store).await
+            }
+            Bench::Empty { listen } => empty::serve(listen).await,
+            Bench::Agent { .. } | Bench::Routers { .. } => Ok(()),
         }
     }
 }

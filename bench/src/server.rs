@@ -121,6 +121,11 @@ impl Server {
         self.listen
     }
 
+    /// Where agents connect.
+    pub fn agents(&self) -> SocketAddr {
+        self.agents
+    }
+
     /// What it logged last.
     pub fn log(&self) -> String {
         let log = fs::read_to_string(&self.settings.log).unwrap_or_default();

@@ -7,7 +7,7 @@ use host::diff::diff;
 use host::iptables::Chain;
 use host::netns::{Family, Netns};
 use host::ovs::Bridge;
-use host::{HostState, Why};
+use host::{HostState, Shared, Why};
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ impl Found {
     fn bridge(&mut self, name: &str, have: &Bridge, want: &Bridge) {
         let settings = |bridge: &Bridge| Bridge {
             ports: BTreeMap::new(),
-            flows: BTreeMap::new(),
+            flows: Shared::default(),
             ..bridge.clone()
         };
         if settings(have) != settings(want) {
@@ -146,6 +146,9 @@ impl Found {
             |port| format!("port {port} of {name}"),
             |port| port.why.clone(),
         );
+        if have.flows == want.flows {
+            return;
+        }
         let difference = diff(&have.flows, &want.flows);
         let text = |key: &host::ovs::FlowKey, flow: &host::ovs::Flow| {
             let flows = BTreeMap::from([(key.clone(), flow.clone())]);
@@ -253,7 +256,7 @@ impl Found {
     }
 }
 
-fn flatten(tables: &host::iptables::Iptables) -> BTreeMap<(String, String), Chain> {
+fn flatten(tables: &host::iptables::Iptables) -> BTreeMap<(String, String), Shared<Chain>> {
     let chains = tables.iter().flat_map(|(table, content)| {
         content
             .chains
@@ -264,7 +267,7 @@ fn flatten(tables: &host::iptables::Iptables) -> BTreeMap<(String, String), Chai
 }
 
 /// Why a chain is there is also why its rules are.
-fn chain_why(chain: &Chain) -> Why {
+fn chain_why(chain: &Shared<Chain>) -> Why {
     let mut why = chain.why.clone();
     // A chain that all ports share would concern all of them.
     if why.causes.is_empty() {

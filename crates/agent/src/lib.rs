@@ -1,5 +1,6 @@
 //! Makes one host hold what the plan says: observe, compile, diff, apply, read back, report.
 //! The only crate that touches a machine; it decides nothing.
+mod announce;
 pub mod config;
 pub mod drift;
 pub mod exec;

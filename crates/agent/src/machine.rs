@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::diff::diff;
-use host::iptables::{Iptables, Rule, Target};
+use host::iptables::{Rule, Target};
 use host::names::{self, PortChain};
 use host::netns::{Family, Netns};
 use host::{HostState, NsName, Why};
-use plan::Plan;
+use plan::{GivenBack, Numbers};
 
 use crate::config::Config;
-use crate::filters::{self, Filters};
+use crate::filters::{self, Filters, script::Middle};
 use crate::openflow::{Heard, Ports};
 use crate::ours;
 use crate::ovsdb::{Ovsdb, observe, write};
@@ -42,14 +42,20 @@ pub struct Applied {
     pub services: usize,
 }
 
+/// What is to be done: both sides are cut to what is ours and can be there now.
+pub struct Change<'a> {
+    pub have: &'a HostState,
+    pub want: &'a HostState,
+    pub numbers: &'a Numbers,
+    pub given_back: &'a GivenBack,
+}
+
 pub struct Machine {
     host: String,
     pub ovsdb: Ovsdb,
     switches: Switches,
-    /// The host's own filters; none is not known.
-    filters: Option<Filters>,
-    /// Sets alone are in doubt: rules raise events, sets do not.
-    sets_in_doubt: bool,
+    /// The host's own.
+    filters: filters::Known,
     pub services: crate::services::Services,
 }
 
@@ -63,9 +69,8 @@ impl Machine {
         Machine {
             host: config.host.clone(),
             ovsdb: Ovsdb::start(config.ovsdb.clone(), wake),
-            switches: Switches::new(config.switch_dir(), heard),
-            filters: None,
-            sets_in_doubt: false,
+            switches: Switches::new(config.switch_dir(), others(config), heard),
+            filters: filters::Known::of(NsName::root(), filters::Sets::Used),
             services: crate::services::Services::new(config),
         }
     }
@@ -74,18 +79,20 @@ impl Machine {
         self.switches.doubt(bridge);
     }
 
-    pub fn doubt_filters(&mut self) {
-        self.filters = None;
+    pub fn doubt_rules(&mut self) {
+        self.filters.doubt_rules();
     }
 
-    pub fn doubt_sets(&mut self) {
-        self.sets_in_doubt = true;
+    /// What tells nobody when it is changed.
+    pub fn doubt_what_is_silent(&mut self) {
+        self.filters.doubt();
+        self.services.doubt();
     }
 
     pub fn doubt_everything(&mut self) {
         self.switches.doubt_all();
-        self.filters = None;
-        self.services.doubt();
+        self.filters.forget();
+        self.services.forget_all();
     }
 
     /// What the machine holds, of what `want` speaks of.
@@ -109,8 +116,8 @@ impl Machine {
                 }
             }
         }
-        if want.root().is_some() || self.filters.is_some() {
-            match self.observe_filters().await {
+        if want.root().is_some() || self.filters.is_read() {
+            match self.filters.observe().await {
                 Ok(filters) => {
                     let root = seen.netns_mut(NsName::root());
                     root.iptables = filters.iptables;
@@ -147,37 +154,27 @@ impl Machine {
         }
     }
 
-    async fn observe_filters(&mut self) -> Result<Filters, filters::FilterError> {
-        let root = NsName::root();
-        let mut known = match self.filters.take() {
-            Some(known) => known,
-            None => {
-                self.sets_in_doubt = false;
-                filters::observe(&root).await?
+    /// What was found to be as wanted is held once: the observed becomes the wanted itself.
+    pub fn settle_on(&mut self, have: &HostState, want: &HostState) {
+        for (name, wanted) in &want.bridges {
+            let flows = have.bridges.get(name).map(|bridge| &bridge.flows);
+            if flows.is_some_and(|flows| *flows == wanted.flows) {
+                self.switches.settle_on(name, &wanted.flows);
             }
-        };
-        if std::mem::take(&mut self.sets_in_doubt) {
-            known.ipsets = filters::observe_ipsets(&root).await?;
         }
-        self.filters = Some(known.clone());
-        Ok(known)
+        if let Some(root) = want.root() {
+            self.filters.settle_on(&root.iptables, &root.ipsets);
+        }
     }
 
-    /// Turn `have` into `want`: both are cut to what is ours and can be there now. Filters come
-    /// first: no port is wired before its rules stand.
-    pub async fn apply(
-        &mut self,
-        have: &HostState,
-        want: &HostState,
-        plan: &Plan,
-        problems: &mut Vec<Problem>,
-    ) -> Applied {
+    /// Turn what is there into what is wanted. Filters come first: no port is wired before its rules
+    /// stand.
+    pub async fn apply(&mut self, change: &Change<'_>, problems: &mut Vec<Problem>) -> Applied {
+        let Change { have, want, .. } = change;
         let mut applied = Applied::default();
-        self.apply_filters(have, want, plan, &mut applied, problems)
-            .await;
+        let filters_stand = self.apply_filters(change, &mut applied, problems).await;
         applied.services = self.services.prepare(have, want, problems);
-        // Filters that could not be written are not known.
-        let unfiltered = (self.filters.is_none() && want.root().is_some())
+        let unfiltered = (!filters_stand && want.root().is_some())
             .then(|| ours::unwired(&have.bridges, &want.bridges));
         let bridges = unfiltered.as_ref().unwrap_or(&want.bridges);
         let operations = write::operations(&self.ovsdb.cache(), &have.bridges, bridges);
@@ -188,7 +185,7 @@ impl Machine {
             problems.push(Problem::new(&error));
         }
         applied.flows = self.apply_flows(have, want, problems).await;
-        let vlans = plan
+        let vlans = change
             .given_back
             .vlans
             .iter()
@@ -218,6 +215,9 @@ impl Machine {
             if !self.switches.is_up(name) {
                 continue;
             }
+            if have.flows == want.flows {
+                continue;
+            }
             changed += diff(&have.flows, &want.flows).len();
             match self
                 .switches
@@ -234,14 +234,14 @@ impl Machine {
         changed
     }
 
+    /// Whether the filters stand as they are wanted.
     async fn apply_filters(
         &mut self,
-        have: &HostState,
-        want: &HostState,
-        plan: &Plan,
+        change: &Change<'_>,
         applied: &mut Applied,
         problems: &mut Vec<Problem>,
-    ) {
+    ) -> bool {
+        let Change { have, want, .. } = change;
         let none = Netns::default();
         let root = NsName::root();
         let of = |state: &HostState| {
@@ -252,17 +252,14 @@ impl Machine {
             }
         };
         let (old, new) = (of(have), of(want));
-        if old != new && self.filters.is_some() {
+        let mut stand = self.filters.is_read();
+        if old != new && stand {
             applied.filters = 1;
-            let failed = filters::apply(&root, &old, &new).await;
-            if failed.is_empty() {
-                self.believe(&old, &new);
-            } else {
-                self.filters = None;
-                problems.extend(failed.iter().map(|error| Problem::new(error)));
-            }
+            let failed = self.filters.apply(&old, &new).await;
+            stand = failed.is_empty();
+            problems.extend(failed.iter().map(|error| Problem::new(error)));
         }
-        for (zone, filter) in connections_to_end(&old, &new, plan) {
+        for (zone, filter) in connections_to_end(&old, &new, change) {
             if let Err(error) = filters::forget_connections(&root, zone, &filter).await {
                 problems.push(Problem::new(&error));
             }
@@ -270,61 +267,31 @@ impl Machine {
         if let Some(netns) = want.root() {
             crate::sysctl::apply(&root, have.root(), netns, problems);
         }
-    }
-
-    /// `iptables-restore` and `ipset restore` are all or nothing: what they took is there. The slow
-    /// timer reads it back.
-    fn believe(&mut self, old: &Filters, new: &Filters) {
-        let Some(known) = &mut self.filters else {
-            return;
-        };
-        for (name, _) in diff(&old.ipsets, &new.ipsets).remove {
-            known.ipsets.remove(name);
-        }
-        known.ipsets.extend(
-            new.ipsets
-                .iter()
-                .map(|(name, set)| (name.clone(), set.clone())),
-        );
-        for (family, tables) in &new.iptables {
-            let known = known.iptables.entry(*family).or_default();
-            let none = Iptables::new();
-            believe_tables(known, old.iptables.get(family).unwrap_or(&none), tables);
-        }
+        stand
     }
 }
 
-fn believe_tables(known: &mut Iptables, old: &Iptables, new: &Iptables) {
-    for (name, table) in new {
-        let chains = &mut known.entry(name.clone()).or_default().chains;
-        let nothing = BTreeMap::new();
-        let before = old.get(name).map_or(&nothing, |table| &table.chains);
-        let difference = diff(before, &table.chains);
-        for (chain, _) in &difference.remove {
-            chains.remove(*chain);
-        }
-        for put in &difference.put {
-            match chains.get_mut(put.key) {
-                // Ours came to the top of the built-in chain; the rest is others'.
-                Some(chain) if put.new.policy.is_some() => {
-                    let before = put.old.map_or(&[][..], |old| &old.rules);
-                    chain.rules.retain(|rule| !before.contains(rule));
-                    chain.rules.splice(0..0, put.new.rules.iter().cloned());
-                }
-                _ => drop(chains.insert(put.key.clone(), put.new.clone())),
-            }
-        }
-    }
+/// The cookies of flows that are not ours.
+fn others(config: &Config) -> BTreeSet<u64> {
+    let foreign = config.foreign_cookies.iter().copied();
+    foreign.chain([plan::l2::LEARNED_COOKIE]).collect()
 }
 
 /// The connections that stood on rules which are no more: by zone, and what of it.
-fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u16, Vec<String>)> {
+fn connections_to_end(
+    old: &Filters,
+    new: &Filters,
+    change: &Change<'_>,
+) -> BTreeSet<(u16, Vec<String>)> {
     let mut found = BTreeSet::new();
-    for (_, zone) in &plan.given_back.zones {
+    for (_, zone) in &change.given_back.zones {
         found.insert((*zone as u16, Vec::new()));
     }
     let shrunk = shrunk_sets(old, new);
-    let zones = zones_of_chains(plan);
+    if old == new {
+        return found;
+    }
+    let zones = zones_of_chains(change.numbers);
     for (family, tables) in &new.iptables {
         let Some(before) = old.iptables.get(family) else {
             continue;
@@ -343,10 +310,10 @@ fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u1
                 let (Some(zone), Some(before)) = (zone, before.chains.get(name)) else {
                     continue;
                 };
-                let gone = before
-                    .rules
+                let (left, came) = Middle::of(&before.rules, &chain.rules).differ();
+                let gone = left
                     .iter()
-                    .filter(|rule| lets_pass(rule) && !chain.rules.contains(rule));
+                    .filter(|rule| lets_pass(rule) && !came.contains(rule));
                 for rule in gone {
                     let mut filter = vec!["-f".to_owned(), word.to_owned()];
                     if let Some(proto) = rule.proto.as_ref().filter(|proto| !proto.not) {
@@ -354,11 +321,8 @@ fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u1
                     }
                     found.insert((*zone, filter));
                 }
-                for member in chain
-                    .rules
-                    .iter()
-                    .flat_map(|rule| set_members(rule, &shrunk))
-                {
+                let rules = chain.rules.iter().filter(|_| !shrunk.is_empty());
+                for member in rules.flat_map(|rule| set_members(rule, &shrunk)) {
                     for side in ["-s", "-d"] {
                         let filter = ["-f", word, side, member].map(str::to_owned).to_vec();
                         found.insert((*zone, filter));
@@ -371,8 +335,8 @@ fn connections_to_end(old: &Filters, new: &Filters, plan: &Plan) -> BTreeSet<(u1
 }
 
 /// Chains that are one port's, and the zone of its connections.
-fn zones_of_chains(plan: &Plan) -> BTreeMap<String, u16> {
-    let ports = plan.numbers.zones.held();
+fn zones_of_chains(numbers: &Numbers) -> BTreeMap<String, u16> {
+    let ports = numbers.zones.held();
     let chains = ports.flat_map(|(port, zone)| {
         let both = [PortChain::Ingress, PortChain::Egress];
         both.map(|which| (names::port_chain(which, port), zone as u16))
@@ -387,7 +351,7 @@ fn lets_pass(rule: &Rule) -> bool {
 /// The members that sets have lost.
 fn shrunk_sets<'a>(old: &'a Filters, new: &Filters) -> BTreeMap<&'a str, Vec<&'a str>> {
     let lost = old.ipsets.iter().filter_map(|(name, set)| {
-        let now = new.ipsets.get(name)?;
+        let now = new.ipsets.get(name).filter(|now| !now.is(set))?;
         let lost: Vec<&str> = set
             .members
             .keys()

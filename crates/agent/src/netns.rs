@@ -66,6 +66,12 @@ pub fn list() -> io::Result<Vec<NsName>> {
     Ok(names)
 }
 
+/// What tells a namespace from another that had its name before; none when there is none.
+pub fn identity(name: &NsName) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(netns_path(name)).ok().map(|meta| meta.ino())
+}
+
 /// The names of the devices where this thread is.
 pub fn devices() -> std::collections::BTreeSet<String> {
     let text = fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();

@@ -6,13 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use host::iptables::{Chain, Iptables, Table, Target};
 use host::netns::{Family, LinkKind, Netns};
 use host::ovs::{Action, Bridge, Flow, Interface, Match, Port, PortRef};
-use host::{HostState, NsName, names};
+use host::{HostState, NsName, Shared, names};
 
 /// Who else is on this machine, and what we may make.
 #[derive(Clone, Debug, Default)]
 pub struct Bounds {
-    /// Cookies that others put on flows in our bridges.
-    pub foreign_cookies: BTreeSet<u64>,
     /// The bridges that we make when they are missing; others have to be there.
     pub own_bridges: BTreeSet<String>,
     /// What starts the names of namespaces that we make and remove.
@@ -143,6 +141,17 @@ fn fit_bridge(
             bridge.ports.insert(port.clone(), dead);
         }
     }
+    for (port, why) in fit_flows(bridge, observed) {
+        waiting.push(Waiting {
+            what: format!("flows of {port} on {name}"),
+            why,
+        });
+    }
+}
+
+/// Takes the flows out that name ports which have no number yet; those ports. Mostly there is none,
+/// and the flows stay the plan's own.
+fn fit_flows(bridge: &mut Bridge, observed: Option<&Bridge>) -> BTreeMap<String, host::Why> {
     let numbered: BTreeSet<&str> = observed
         .into_iter()
         .flat_map(Bridge::interfaces)
@@ -150,22 +159,22 @@ fn fit_bridge(
         .map(|(name, _)| name)
         .collect();
     let mut missing: BTreeMap<String, host::Why> = BTreeMap::new();
-    bridge.flows.retain(|key, flow| {
+    for (key, flow) in &bridge.flows {
         let absent = ports_of(&key.matches, flow).find(|port| !numbered.contains(port));
         if let Some(port) = absent {
-            missing
-                .entry(port.to_owned())
-                .or_default()
-                .merge(flow.why.clone());
+            let why = missing.entry(port.to_owned()).or_default();
+            why.merge(flow.why.clone());
         }
-        absent.is_none()
-    });
-    for (port, why) in missing {
-        waiting.push(Waiting {
-            what: format!("flows of {port} on {name}"),
-            why,
-        });
     }
+    if !missing.is_empty() {
+        let all = bridge.flows.iter();
+        let makeable = all
+            .filter(|(key, flow)| ports_of(&key.matches, flow).all(|port| numbered.contains(port)));
+        bridge.flows = makeable
+            .map(|(key, flow)| (key.clone(), flow.clone()))
+            .collect();
+    }
+    missing
 }
 
 /// A guest's port that intent does not know, or no more: without filters it may not stay in its
@@ -247,7 +256,7 @@ pub fn cut(observed: &HostState, want: &HostState, bounds: &Bounds) -> HostState
     for (name, wanted) in &want.bridges {
         if let Some(bridge) = observed.bridges.get(name) {
             ours.bridges
-                .insert(name.clone(), cut_bridge(bridge, wanted, bounds));
+                .insert(name.clone(), cut_bridge(bridge, wanted));
         }
     }
     for (name, netns) in &observed.netns {
@@ -292,18 +301,12 @@ fn keys_of(
         .collect()
 }
 
-fn cut_bridge(bridge: &Bridge, want: &Bridge, bounds: &Bounds) -> Bridge {
+fn cut_bridge(bridge: &Bridge, want: &Bridge) -> Bridge {
     // The kernel's datapath is what a bridge has that says nothing.
     let datapath_type = match bridge.datapath_type.as_str() {
         "" => "system".to_owned(),
         kind => kind.to_owned(),
     };
-    let learned = learned_cookies(want);
-    let flows = bridge.flows.iter().filter(|(key, flow)| {
-        let others =
-            learned.contains(&flow.cookie) || bounds.foreign_cookies.contains(&flow.cookie);
-        want.flows.contains_key(*key) || !others
-    });
     let ports = bridge.ports.iter().filter_map(|(name, port)| {
         let ours = match want.ports.get(name) {
             Some(wanted) => cut_port(port, wanted),
@@ -319,24 +322,12 @@ fn cut_bridge(bridge: &Bridge, want: &Bridge, bounds: &Bounds) -> Bridge {
         other_config: keys_of(&bridge.other_config, &want.other_config),
         external_ids: keys_of(&bridge.external_ids, &want.external_ids),
         ports: ports.collect(),
-        flows: flows
-            .map(|(key, flow)| (key.clone(), flow.clone()))
-            .collect(),
+        // Those of others were passed over where they were read.
+        flows: bridge.flows.clone(),
         groups: want.groups.clone(),
         meters: want.meters.clone(),
         ..Bridge::default()
     }
-}
-
-/// The cookies of flows that the switch learns by itself.
-pub fn learned_cookies(want: &Bridge) -> BTreeSet<u64> {
-    let own: BTreeSet<u64> = want.flows.values().map(|flow| flow.cookie).collect();
-    let actions = want.flows.values().flat_map(|flow| &flow.actions);
-    let learned = actions.filter_map(|action| match action {
-        Action::Learn(learn) => Some(learn.cookie),
-        _ => None,
-    });
-    learned.filter(|cookie| !own.contains(cookie)).collect()
 }
 
 fn cut_port(port: &Port, want: &Port) -> Port {
@@ -456,15 +447,16 @@ fn cut_iptables(tables: &Iptables, want: &Iptables, prefixes: &[&str]) -> Iptabl
             });
             prefixed || SHARED.contains(&chain) || wanted.chains.contains_key(chain)
         };
-        let cut = |(name, chain): (&String, &Chain)| match &chain.policy {
+        let cut = |(name, chain): (&String, &Shared<Chain>)| match &chain.policy {
             None => is_ours(name).then(|| (name.clone(), chain.clone())),
             Some(_) => {
-                let chain = our_rules(chain, wanted.chains.get(name), &is_ours);
+                let wanted_chain = wanted.chains.get(name).map(|chain| &**chain);
+                let chain = Shared::new(our_rules(chain, wanted_chain, &is_ours));
                 (!chain.rules.is_empty() || wanted.chains.contains_key(name))
                     .then(|| (name.clone(), chain))
             }
         };
-        let chains: BTreeMap<String, Chain> = table.chains.iter().filter_map(cut).collect();
+        let chains: BTreeMap<String, Shared<Chain>> = table.chains.iter().filter_map(cut).collect();
         if !chains.is_empty() || want.contains_key(name) {
             ours.insert(name.clone(), Table { chains });
         }

@@ -1,24 +1,27 @@
 //! The one loop: take what happened, observe, compile, diff, apply, read back, report. What
 //! happened only says what is in doubt; what to do follows from the difference alone.
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use host::HostState;
+use host::{HostState, Shared};
 use intent::view::View;
-use plan::{Numbers, Plan, Settings};
+use plan::{Compiler, GivenBack, Numbers, Plan, Settings};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
 use crate::drift::{Drift, drift};
 use crate::findings::Findings;
-use crate::machine::{Applied, Machine, Problem};
+use crate::machine::{Applied, Change, Machine, Problem};
 use crate::openflow::Heard;
 use crate::ours::{self, Bounds, Waiting};
 use crate::ports::{Changes, Ports};
 use crate::server::{Dial, DialError, Held, HoldReason, Question, Server, Told};
 
-/// Between two readings of everything, for what raises no event.
-const READ_ALL: Duration = Duration::from_secs(8);
+/// Between two readings of what raises no event.
+const READ_SILENT: Duration = Duration::from_secs(8);
+/// Between two readings of everything, should an event ever be lost.
+const READ_ALL: Duration = Duration::from_secs(300);
 /// A pass that left something undone is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
 /// How much of a host's items may go at once on connecting.
@@ -41,7 +44,7 @@ pub struct Pass {
     pub left: Vec<Drift>,
     pub waiting: Vec<Waiting>,
     pub problems: Vec<Problem>,
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub seen: HostState,
     pub took: Duration,
 }
@@ -57,10 +60,21 @@ pub enum StartError {
     NoView,
 }
 
+/// The plan that was compiled last, and of what.
+struct Planned {
+    view: Shared<View>,
+    settings: Settings,
+    plan: Arc<Plan>,
+    /// Numbers that it gave back have been cleaned up after.
+    is_settled: bool,
+}
+
 pub struct Agent {
     config: Config,
     settings: Settings,
     machine: Machine,
+    compiler: Compiler,
+    planned: Option<Planned>,
     numbers: Option<Numbers>,
     held: Option<Held>,
     /// What the server is telling since it was reached, until it says that this is all.
@@ -70,9 +84,9 @@ pub struct Agent {
     reports: bool,
     events: mpsc::UnboundedReceiver<Event>,
     ports: Ports,
-    learned: std::collections::BTreeSet<u64>,
     connected: bool,
     reported_at: Option<Instant>,
+    read_silent_at: Instant,
     read_all_at: Instant,
     /// Whether the view on disk is behind the one held, and since when.
     unsaved: Option<Instant>,
@@ -114,6 +128,8 @@ impl Agent {
             ports: Ports::new(&config.host),
             config,
             machine,
+            compiler: Compiler::default(),
+            planned: None,
             numbers: None,
             held,
             incoming: None,
@@ -121,9 +137,9 @@ impl Agent {
             server,
             reports,
             events,
-            learned: std::collections::BTreeSet::new(),
             connected: false,
             reported_at: None,
+            read_silent_at: Instant::now(),
             read_all_at: Instant::now(),
             unsaved: None,
             passes: 0,
@@ -144,15 +160,23 @@ impl Agent {
                 () = tokio::time::sleep_until(due) => {}
             }
             self.take_events().await;
-            if self.read_all_at.elapsed() >= READ_ALL {
-                self.read_all_at = Instant::now();
-                self.machine.doubt_everything();
-            }
+            self.doubt_in_time();
             let undone = self.pass_and_report().await;
-            due = tokio::time::Instant::now() + if undone { RETRY } else { READ_ALL };
+            due = tokio::time::Instant::now() + if undone { RETRY } else { READ_SILENT };
         }
         self.save();
         tracing::info!("stopped; the host stays as it is");
+    }
+
+    fn doubt_in_time(&mut self) {
+        let now = Instant::now();
+        if now - self.read_all_at >= READ_ALL {
+            (self.read_all_at, self.read_silent_at) = (now, now);
+            self.machine.doubt_everything();
+        } else if now - self.read_silent_at >= READ_SILENT {
+            self.read_silent_at = now;
+            self.machine.doubt_what_is_silent();
+        }
     }
 
     /// Everything that happened until now.
@@ -166,10 +190,10 @@ impl Agent {
     async fn take(&mut self, event: Event) {
         match event {
             Event::Database | Event::Stop => {}
-            Event::Filters => self.machine.doubt_filters(),
+            Event::Filters => self.machine.doubt_rules(),
             Event::Flows { bridge, heard } => match heard {
                 // What the switch learns is its own.
-                Heard::Changed { cookie } if self.learned.contains(&cookie) => {}
+                Heard::Changed { cookie } if cookie == plan::l2::LEARNED_COOKIE => {}
                 _ => self.machine.doubt_flows(&bridge),
             },
             Event::Told(told) => self.told(told).await,
@@ -283,33 +307,26 @@ impl Agent {
         }
         let mut problems = Vec::new();
         self.detect_datapath();
-        let numbers = self.numbers().await;
-        self.machine.services.show(&view);
-        let plan = plan::compile(&view, &self.settings, &numbers);
+        let (plan, given_back) = self.plan(&view).await;
         let bounds = self.bounds();
         let seen = self.machine.observe(&plan.want, &mut problems).await;
         let (want, waiting) = ours::fit(&plan.want, &seen, &bounds);
         let have = ours::cut(&seen, &want, &bounds);
-        self.learned = want
-            .bridges
-            .values()
-            .flat_map(ours::learned_cookies)
-            .collect();
-        if !apply {
-            let left = drift(&have, &want);
-            let (applied, took) = (Applied::default(), started.elapsed());
-            return Some(Pass {
-                applied,
-                left,
-                waiting,
-                problems,
-                plan,
-                seen,
-                took,
-            });
+        let mut applied = Applied::default();
+        if apply {
+            let (numbers, machine) = (&plan.numbers, &mut self.machine);
+            let change = Change {
+                have: &have,
+                want: &want,
+                numbers,
+                given_back: &given_back,
+            };
+            applied = machine.apply(&change, &mut problems).await;
+            self.keep_numbers(&plan.numbers);
+            if let Some(planned) = &mut self.planned {
+                planned.is_settled = true;
+            }
         }
-        let applied = self.machine.apply(&have, &want, &plan, &mut problems).await;
-        self.keep_numbers(&plan.numbers);
         let (seen, have, want, waiting) = if applied == Applied::default() {
             (seen, have, want, waiting)
         } else {
@@ -318,6 +335,7 @@ impl Agent {
             let have = ours::cut(&seen, &want, &bounds);
             (seen, have, want, waiting)
         };
+        self.machine.settle_on(&have, &want);
         let left = drift(&have, &want);
         let took = started.elapsed();
         Some(Pass {
@@ -329,6 +347,32 @@ impl Agent {
             seen,
             took,
         })
+    }
+
+    /// What is wanted, compiled when the view is another than before; and the numbers given back
+    /// that nothing has been cleaned up after yet.
+    async fn plan(&mut self, view: &Shared<View>) -> (Arc<Plan>, GivenBack) {
+        let is_same =
+            |planned: &&Planned| planned.view.is(view) && planned.settings == self.settings;
+        if let Some(planned) = self.planned.as_ref().filter(is_same) {
+            let given_back = match planned.is_settled {
+                true => GivenBack::default(),
+                false => planned.plan.given_back.clone(),
+            };
+            return (planned.plan.clone(), given_back);
+        }
+        let numbers = self.numbers().await;
+        self.machine.services.show(view);
+        let plan = self.compiler.compile(view, &self.settings, &numbers);
+        let plan = Arc::new(plan);
+        self.planned = Some(Planned {
+            view: view.clone(),
+            settings: self.settings.clone(),
+            plan: plan.clone(),
+            is_settled: false,
+        });
+        let given_back = plan.given_back.clone();
+        (plan, given_back)
     }
 
     /// A pass, what it says to the log and to the server. Whether something is left to do.
@@ -343,11 +387,8 @@ impl Agent {
         self.passes += 1;
         self.log(&pass);
         crate::metrics::METRICS.pass(&pass);
-        let view = self
-            .held
-            .as_ref()
-            .map(|held| held.view.clone())
-            .unwrap_or_default();
+        let held = self.held.as_ref();
+        let view = held.map(|held| held.view.clone()).unwrap_or_default();
         let changes = self.ports.changes(&view, &pass);
         if self.connected && (!changes.is_empty() || self.report_is_due()) {
             self.report(changes).await;
@@ -416,7 +457,6 @@ impl Agent {
 
     fn bounds(&self) -> Bounds {
         Bounds {
-            foreign_cookies: self.config.foreign_cookies.iter().copied().collect(),
             own_bridges: [
                 &self.settings.integration_bridge,
                 &self.settings.tunnel_bridge,
@@ -501,7 +541,7 @@ impl Agent {
     }
 
     pub fn view(&self) -> Option<&View> {
-        self.held.as_ref().map(|held| &held.view)
+        self.held.as_ref().map(|held| &*held.view)
     }
 }
 

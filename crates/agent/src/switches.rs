@@ -1,13 +1,13 @@
 //! The flows of all our bridges: what each is believed to hold, read when that is in doubt,
 //! changed in one bundle a bridge, read back.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use host::Why;
 use host::diff::{Diff, diff};
 use host::ovs::bridge::Flows;
 use host::ovs::{Field, Flow, FlowKey, Match};
+use host::{Shared, Why};
 
 use crate::openflow::{
     CodecError, Heard, Ports, Switch, SwitchError, matches, message, wire::Writer,
@@ -44,7 +44,7 @@ pub struct RefusedFlow {
 struct Bridge {
     switch: Switch,
     /// What the bridge holds, and the port numbers it was read with; none is not known.
-    seen: Option<(Ports, Flows)>,
+    seen: Option<(Ports, Shared<Flows>)>,
 }
 
 type Tell = dyn Fn(&str, Heard) + Send + Sync;
@@ -53,15 +53,23 @@ type Tell = dyn Fn(&str, Heard) + Send + Sync;
 pub struct Switches {
     dir: PathBuf,
     tell: Arc<Tell>,
+    /// Cookies of flows that are not ours: learned, or put there by others.
+    others: BTreeSet<u64>,
     bridges: BTreeMap<String, Bridge>,
 }
 
 impl Switches {
-    /// Sockets are in `dir`; what bridges do unasked is told.
-    pub fn new(dir: PathBuf, tell: impl Fn(&str, Heard) + Send + Sync + 'static) -> Switches {
+    /// Sockets are in `dir`; what bridges do unasked is told. Flows with these cookies are passed
+    /// over: they are others'.
+    pub fn new(
+        dir: PathBuf,
+        others: BTreeSet<u64>,
+        tell: impl Fn(&str, Heard) + Send + Sync + 'static,
+    ) -> Switches {
         Switches {
             dir,
             tell: Arc::new(tell),
+            others,
             bridges: BTreeMap::new(),
         }
     }
@@ -101,7 +109,7 @@ impl Switches {
     }
 
     /// A bridge's flows: as believed, or read.
-    pub async fn observe(&mut self, name: &str, ports: &Ports) -> Result<Flows, FlowError> {
+    pub async fn observe(&mut self, name: &str, ports: &Ports) -> Result<Shared<Flows>, FlowError> {
         let away = || FlowError::Switch {
             bridge: name.to_owned(),
             source: SwitchError::Away,
@@ -114,8 +122,20 @@ impl Switches {
             return Ok(flows.clone());
         }
         let flows = read(name, &bridge.switch, None, ports).await?;
+        let flows = Shared::new(ours(flows, &self.others));
         bridge.seen = Some((ports.clone(), flows.clone()));
         Ok(flows)
+    }
+
+    /// What was read and is equal to what is wanted is held once.
+    pub fn settle_on(&mut self, name: &str, wanted: &Shared<Flows>) {
+        let seen = self.bridges.get_mut(name).and_then(|it| it.seen.as_mut());
+        if let Some((_, flows)) = seen
+            && !flows.is(wanted)
+            && flows == wanted
+        {
+            flows.clone_from(wanted);
+        }
     }
 
     /// Forget what a bridge learned of local VLANs.
@@ -185,11 +205,20 @@ impl Switches {
                 }
                 flows
             }
-            _ => read(name, &bridge.switch, None, ports).await?,
+            _ => {
+                let flows = read(name, &bridge.switch, None, ports).await?;
+                Shared::new(ours(flows, &self.others))
+            }
         };
         bridge.seen = Some((ports.clone(), flows));
         Ok(refused)
     }
+}
+
+/// Without the flows of others.
+fn ours(mut flows: Flows, others: &BTreeSet<u64>) -> Flows {
+    flows.retain(|_, flow| !others.contains(&flow.cookie));
+    flows
 }
 
 /// What a switch learned of a local VLAN, which is given back and may be another network's soon.

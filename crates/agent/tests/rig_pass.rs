@@ -67,7 +67,7 @@ fn configure(rig: &Rig, name: &str, roles: &str) -> Config {
         ]);
     }
     let held = Held {
-        view,
+        view: view.into(),
         store: "store".to_owned(),
         revision: 1,
     };

@@ -2,7 +2,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::text::{Word, Words, lines};
-use crate::{Merge, ParseError, Shown, Why};
+use crate::{Merge, ParseError, Shared, Shown, Why};
 
 /// A set. Sizes and seeds that the kernel chose are shown, never compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Merge for Member {
 }
 
 /// Sets by name.
-pub type Ipsets = BTreeMap<String, Ipset>;
+pub type Ipsets = BTreeMap<String, Shared<Ipset>>;
 
 /// Read `ipset save`, or `ipset list`.
 pub fn read_ipsets(text: &str) -> Result<Ipsets, ParseError> {

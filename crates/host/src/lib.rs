@@ -13,12 +13,14 @@ pub mod names;
 pub mod netns;
 pub mod ovs;
 pub mod process;
+pub mod shared;
 pub mod snapshot;
 pub mod state;
 pub mod text;
 pub mod why;
 
 pub use mac::Mac;
+pub use shared::Shared;
 pub use state::{HostState, NsName};
 pub use text::ParseError;
 pub use why::{Cause, Merge, Shown, Why};

@@ -136,7 +136,7 @@ impl Reader<'_> {
             .read(&format!("fdb-{name}.txt"), ovs::read_fdb)
             .unwrap_or_default();
         let mut dumps = dumps.into_iter();
-        bridge.flows = dumps.next().unwrap_or_default();
+        bridge.flows = dumps.next().unwrap_or_default().into();
         for (key, flow) in dumps.flatten() {
             // Of further dumps of the same flows only the counters say something new.
             if let Some(known) = bridge.flows.get_mut(&key) {

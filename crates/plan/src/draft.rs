@@ -32,6 +32,8 @@ pub struct Draft<'a> {
     pub numbers: Numbers,
     pub want: HostState,
     pub notes: Vec<Note>,
+    /// What was written before, and can be written again without being worked out.
+    pub(crate) memo: crate::sg::Memo,
 }
 
 impl<'a> Draft<'a> {
@@ -40,6 +42,7 @@ impl<'a> Draft<'a> {
             view,
             settings,
             numbers,
+            memo: crate::sg::Memo::default(),
             want: HostState::new(settings.host.as_str()),
             notes: Vec::new(),
         }

@@ -46,9 +46,24 @@ const STAGES: &[(&str, Stage)] = &[
 
 /// What `view` asks of the host that `settings` describe and that holds `numbers`.
 pub fn compile(view: &View, settings: &Settings, numbers: &Numbers) -> Plan {
-    let mut draft = Draft::new(view, settings, numbers.clone());
-    for (_, stage) in STAGES {
-        stage(&mut draft);
+    Compiler::default().compile(view, settings, numbers)
+}
+
+/// For who compiles again and again: says the same as [`compile`], and works out only what changed
+/// of what costs most.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    memo: sg::Memo,
+}
+
+impl Compiler {
+    pub fn compile(&mut self, view: &View, settings: &Settings, numbers: &Numbers) -> Plan {
+        let mut draft = Draft::new(view, settings, numbers.clone());
+        draft.memo = std::mem::take(&mut self.memo);
+        for (_, stage) in STAGES {
+            stage(&mut draft);
+        }
+        self.memo = std::mem::take(&mut draft.memo);
+        draft.finish()
     }
-    draft.finish()
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use host::{
-    NsName, Why,
+    NsName, Shared, Why,
     iptables::{Chain, Iptables, Rule, read_rule},
     netns::Family,
 };
@@ -21,6 +21,13 @@ pub(crate) struct Writer {
     /// Rules that the grammar refused, with what it said.
     refused: Vec<String>,
     why: Why,
+}
+
+/// What one thing adds to tables that many share.
+#[derive(Debug)]
+pub(crate) struct Part {
+    tables: Iptables,
+    refused: Vec<String>,
 }
 
 /// The built-in chains, in the tables that every component uses.
@@ -77,6 +84,37 @@ impl Writer {
         self.base("filter", "neutron-filter-top", &to_local);
     }
 
+    /// Nothing yet: for a part that is put into another by [`Writer::add`].
+    pub(crate) fn part(component: &'static str, why: Why) -> Self {
+        Self {
+            component,
+            tables: BTreeMap::new(),
+            refused: Vec::new(),
+            why,
+        }
+    }
+
+    /// A part that was written before: chains of its own, and rules of chains that are here.
+    pub(crate) fn add(&mut self, part: &Part) {
+        for (name, table) in &part.tables {
+            let chains = &mut self.tables.entry(name.clone()).or_default().chains;
+            for (name, chain) in &table.chains {
+                match chains.get_mut(name) {
+                    Some(here) => here.rules.extend(chain.rules.iter().cloned()),
+                    None => drop(chains.insert(name.clone(), chain.clone())),
+                }
+            }
+        }
+        self.refused.extend(part.refused.iter().cloned());
+    }
+
+    pub(crate) fn finish_part(self) -> Part {
+        Part {
+            tables: self.tables,
+            refused: self.refused,
+        }
+    }
+
     /// In a built-in chain, a jump to the component's chain of the same name.
     pub(crate) fn hang(&mut self, table: &str, chain: &str) {
         self.own(table, chain);
@@ -93,10 +131,14 @@ impl Writer {
     pub(crate) fn chain(&mut self, table: &str, name: &str) -> &mut Chain {
         let chains = &mut self.tables.entry(table.to_owned()).or_default().chains;
         let why = &self.why;
-        chains.entry(name.to_owned()).or_insert_with(|| Chain {
-            why: why.clone(),
-            ..Chain::default()
-        })
+        let new = || {
+            let why = why.clone();
+            Shared::new(Chain {
+                why,
+                ..Chain::default()
+            })
+        };
+        chains.entry(name.to_owned()).or_insert_with(new)
     }
 
     /// A rule of the component's chain `name`. In its text `$` stands for the component, as in
@@ -108,7 +150,7 @@ impl Writer {
     }
 
     /// A rule that was read before, in the component's chain `name`.
-    pub(crate) fn put(&mut self, table: &str, name: &str, rule: Rule) {
+    pub(crate) fn put(&mut self, table: &str, name: &str, rule: Shared<Rule>) {
         let chain = format!("{}-{name}", self.component);
         self.chain(table, &chain).rules.push(rule);
     }
@@ -124,7 +166,7 @@ impl Writer {
         match read_rule(&text) {
             Ok(mut rule) => {
                 rule.why = why;
-                self.chain(table, chain).rules.push(rule);
+                self.chain(table, chain).rules.push(rule.into());
             }
             Err(error) => self.refused.push(format!("{text}: {error}")),
         }

@@ -675,7 +675,7 @@ proptest! {
             prop_assert!(!note.text.contains("otherwise than"), "{}", note);
         }
         for bridge in plan.want.bridges.values() {
-            prop_assert_eq!(&read_flows(&print_flows(&bridge.flows)).unwrap(), &bridge.flows);
+            prop_assert_eq!(&read_flows(&print_flows(&bridge.flows)).unwrap(), &*bridge.flows);
         }
         for tables in plan.want.netns[&NsName::root()].iptables.values() {
             prop_assert_eq!(&read_iptables(&print_iptables(tables)).unwrap(), tables);

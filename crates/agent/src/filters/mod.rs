@@ -1,9 +1,13 @@
 //! iptables and ipset of one namespace: read whole, changed by one `restore` each.
+mod generation;
+mod known;
 pub mod script;
+
+pub use known::{Known, Sets};
 
 use std::collections::BTreeMap;
 
-use host::ipset::{Ipset, read_ipsets};
+use host::ipset::{Ipsets, read_ipsets};
 use host::iptables::{Iptables, read_iptables};
 use host::netns::Family;
 use host::{NsName, ParseError};
@@ -14,7 +18,7 @@ use crate::exec::{ExecError, Program};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filters {
     pub iptables: BTreeMap<Family, Iptables>,
-    pub ipsets: BTreeMap<String, Ipset>,
+    pub ipsets: Ipsets,
 }
 
 /// The filters could not be read or written.
@@ -48,11 +52,11 @@ async fn run(netns: &NsName, program: Program) -> Result<String, FilterError> {
     })
 }
 
-/// Read everything.
-pub async fn observe(netns: &NsName) -> Result<Filters, FilterError> {
+/// Read the rules.
+async fn observe_rules(netns: &NsName) -> Result<BTreeMap<Family, Iptables>, FilterError> {
     let [(v4, save4, _), (v6, save6, _)] = FAMILIES;
     let save = |program| run(netns, Program::new([program]));
-    let (text4, text6, sets) = tokio::join!(save(save4), save(save6), observe_ipsets(netns));
+    let (text4, text6) = tokio::join!(save(save4), save(save6));
     let read = |program, text: String| {
         read_iptables(&text).map_err(|source| FilterError::Parse {
             netns: netns.clone(),
@@ -60,15 +64,14 @@ pub async fn observe(netns: &NsName) -> Result<Filters, FilterError> {
             source,
         })
     };
-    let iptables = BTreeMap::from([(v4, read(save4, text4?)?), (v6, read(save6, text6?)?)]);
-    Ok(Filters {
-        iptables,
-        ipsets: sets?,
-    })
+    Ok(BTreeMap::from([
+        (v4, read(save4, text4?)?),
+        (v6, read(save6, text6?)?),
+    ]))
 }
 
-/// Read the sets only: they raise no event when somebody changes them.
-pub async fn observe_ipsets(netns: &NsName) -> Result<BTreeMap<String, Ipset>, FilterError> {
+/// Read the sets: they raise no event when somebody changes them.
+async fn observe_ipsets(netns: &NsName) -> Result<Ipsets, FilterError> {
     let text = run(netns, Program::new(["ipset", "save"])).await?;
     read_ipsets(&text).map_err(|source| FilterError::Parse {
         netns: netns.clone(),
@@ -77,33 +80,48 @@ pub async fn observe_ipsets(netns: &NsName) -> Result<BTreeMap<String, Ipset>, F
     })
 }
 
+/// What came of writing.
+#[derive(Default)]
+struct Written {
+    /// How many tables were written, each at once for every packet.
+    tables: u32,
+    failed: Vec<FilterError>,
+}
+
 /// Turn what is ours of the filters (`have`) into what is wanted. Sets come before the rules that
 /// name them, and go after. Each program stands for itself: one that fails does not keep the others
-/// away. What failed is given back.
-pub async fn apply(netns: &NsName, have: &Filters, want: &Filters) -> Vec<FilterError> {
+/// away.
+async fn write(netns: &NsName, have: &Filters, want: &Filters) -> Written {
     let sets = script::ipsets(&have.ipsets, &want.ipsets);
-    let mut failed = Vec::new();
-    failed.extend(restore_sets(netns, sets.before).await.err());
-    let none = Iptables::new();
+    let mut done = Written::default();
+    done.failed
+        .extend(restore_sets(netns, sets.before).await.err());
     let write = |(family, _, program): (Family, &str, &'static str)| {
-        let of = |filters: &Filters| filters.iptables.get(&family).unwrap_or(&none).clone();
+        let of = |filters: &'_ Filters| filters.iptables.get(&family).cloned().unwrap_or_default();
         let script = script::iptables(&of(have), &of(want));
         async move {
             if script.is_empty() {
-                return Ok(());
+                return Ok(0);
             }
+            let tables = script.lines().filter(|line| *line == "COMMIT").count();
             let program = Program::new([program, "--noflush", "--wait"]).reading(script);
-            run(netns, program).await.map(drop)
+            run(netns, program).await.map(|_| tables as u32)
         }
     };
     let [v4, v6] = FAMILIES.map(write);
     let (v4, v6) = tokio::join!(v4, v6);
-    failed.extend([v4, v6].into_iter().filter_map(Result::err));
-    // Sets that a rule may still name can't go.
-    if failed.is_empty() {
-        failed.extend(restore_sets(netns, sets.after).await.err());
+    for result in [v4, v6] {
+        match result {
+            Ok(tables) => done.tables += tables,
+            Err(error) => done.failed.push(error),
+        }
     }
-    failed
+    // Sets that a rule may still name can't go.
+    if done.failed.is_empty() {
+        done.failed
+            .extend(restore_sets(netns, sets.after).await.err());
+    }
+    done
 }
 
 async fn restore_sets(netns: &NsName, script: String) -> Result<(), FilterError> {

@@ -1,14 +1,17 @@
 //! The smallest scripts that turn one set of filters into another.
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use host::Shared;
 use host::diff::{Put, diff};
-use host::ipset::{Ipset, print_add, print_create};
-use host::iptables::{Chain, Iptables, Table, print_rule};
+use host::ipset::{Ipset, Ipsets, print_add, print_create};
+use host::iptables::{Chain, Iptables, Rule, Table, print_rule};
+
+/// Up to so many rules of a chain are changed one by one.
+const FEW: usize = 8;
 
 /// What `iptables-restore --noflush` reads to turn `have` into `want`; empty when nothing differs.
-/// A chain of ours that differs is written anew; in a built-in chain, which others use too, our
-/// rules go and come one by one.
+/// A chain of ours that differs much is written anew; in a built-in chain, which others use too,
+/// our rules go and come one by one.
 pub fn iptables(have: &Iptables, want: &Iptables) -> String {
     let mut out = String::new();
     let none = Table::default();
@@ -46,20 +49,68 @@ fn table(have: &Table, want: &Table) -> String {
     declared + &rules + &gone
 }
 
-fn own(put: &Put<'_, String, Chain>, declared: &mut String, rules: &mut String) {
-    // Declaring a chain empties it.
-    let _ = writeln!(declared, ":{} - [0:0]", put.key);
-    for rule in &put.new.rules {
-        let _ = writeln!(rules, "{}", print_rule(put.key, rule));
+/// What differs between two lists: they begin alike and end alike.
+pub(crate) struct Middle<'a, T> {
+    start: usize,
+    old: &'a [T],
+    new: &'a [T],
+}
+
+impl<'a, T: PartialEq> Middle<'a, T> {
+    pub(crate) fn of(old: &'a [T], new: &'a [T]) -> Middle<'a, T> {
+        let same = |(old, new): &(&T, &T)| old == new;
+        let start = old.iter().zip(new).take_while(same).count();
+        let (old, new) = (&old[start..], &new[start..]);
+        let end = old.iter().rev().zip(new.iter().rev());
+        let end = end.take_while(same).count();
+        Middle {
+            start,
+            old: &old[..old.len() - end],
+            new: &new[..new.len() - end],
+        }
+    }
+
+    pub(crate) fn differ(&self) -> (&'a [T], &'a [T]) {
+        (self.old, self.new)
     }
 }
 
-fn delete(chain: &str, rule: &host::iptables::Rule, rules: &mut String) {
+/// A chain of ours: a few rules go and come one by one, more and it is written anew.
+fn own(put: &Put<'_, String, Shared<Chain>>, declared: &mut String, rules: &mut String) {
+    let (name, new) = (put.key, &put.new.rules);
+    if let Some(old) = put.old {
+        let middle = Middle::of(&old.rules, new);
+        let (gone, come) = middle.differ();
+        let few = gone.len() + come.len() <= FEW.min(new.len().saturating_sub(1));
+        // A rule is taken away by what it says: one that stands twice might go in the wrong place.
+        let once = |rule: &&Shared<Rule>| old.rules.iter().filter(|it| it == rule).count() == 1;
+        if few && gone.iter().all(|rule| once(&rule)) {
+            gone.iter().for_each(|rule| delete(name, rule, rules));
+            for (n, rule) in come.iter().enumerate() {
+                insert(name, middle.start + n, rule, rules);
+            }
+            return;
+        }
+    }
+    // Declaring a chain empties it.
+    let _ = writeln!(declared, ":{name} - [0:0]");
+    for rule in new {
+        let _ = writeln!(rules, "{}", print_rule(name, rule));
+    }
+}
+
+fn insert(chain: &str, place: usize, rule: &Rule, rules: &mut String) {
+    let line = print_rule(chain, rule);
+    let rest = &line["-A ".len() + chain.len()..];
+    let _ = writeln!(rules, "-I {chain} {}{rest}", place + 1);
+}
+
+fn delete(chain: &str, rule: &Rule, rules: &mut String) {
     let _ = writeln!(rules, "-D{}", &print_rule(chain, rule)["-A".len()..]);
 }
 
 /// Ours stand at the top, in order.
-fn built_in(put: &Put<'_, String, Chain>, rules: &mut String) {
+fn built_in(put: &Put<'_, String, Shared<Chain>>, rules: &mut String) {
     let old = put.old.map_or(&[][..], |chain| &chain.rules);
     let kept = old
         .iter()
@@ -70,9 +121,7 @@ fn built_in(put: &Put<'_, String, Chain>, rules: &mut String) {
         .iter()
         .for_each(|rule| delete(put.key, rule, rules));
     for (n, rule) in put.new.rules.iter().enumerate().skip(kept) {
-        let line = print_rule(put.key, rule);
-        let rest = &line["-A ".len() + put.key.len()..];
-        let _ = writeln!(rules, "-I {} {}{rest}", put.key, n + 1);
+        insert(put.key, n, rule, rules);
     }
 }
 
@@ -83,7 +132,7 @@ pub struct SetScripts {
     pub after: String,
 }
 
-pub fn ipsets(have: &BTreeMap<String, Ipset>, want: &BTreeMap<String, Ipset>) -> SetScripts {
+pub fn ipsets(have: &Ipsets, want: &Ipsets) -> SetScripts {
     let mut scripts = SetScripts::default();
     let difference = diff(have, want);
     for put in &difference.put {
@@ -148,6 +197,18 @@ mod tests {
             "*filter\n:a - [0:0]\n:new - [0:0]\n:old - [0:0]\n-A a -j new\n-A new -j b\n-X old\nCOMMIT\n"
         );
         assert_eq!(script(want, want), "");
+    }
+
+    #[test]
+    fn a_rule_in_a_long_chain_goes_or_comes_alone() {
+        let have = "*filter\n:a - [0:0]\n-A a -p tcp -j ACCEPT\n-A a -p udp -j ACCEPT\n-A a -p icmp -j ACCEPT\n-A a -j DROP\nCOMMIT\n";
+        let want = "*filter\n:a - [0:0]\n-A a -p tcp -j ACCEPT\n-A a -p sctp -j ACCEPT\n-A a -p icmp -j ACCEPT\n-A a -j DROP\nCOMMIT\n";
+        assert_eq!(
+            script(have, want),
+            "*filter\n-D a -p udp -j ACCEPT\n-I a 2 -p sctp -j ACCEPT\nCOMMIT\n"
+        );
+        let (old, new) = ([1, 2, 2, 3], [1, 2, 3]);
+        assert_eq!(Middle::of(&old, &new).differ(), (&[2][..], &[][..]));
     }
 
     #[test]

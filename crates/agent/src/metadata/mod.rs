@@ -42,13 +42,13 @@ pub struct Metadata {
 #[derive(Debug)]
 struct Shared {
     settings: Settings,
-    view: watch::Receiver<Arc<View>>,
+    view: watch::Receiver<host::Shared<View>>,
     limits: limit::Limits,
     client: forward::Client,
 }
 
 impl Metadata {
-    pub fn new(settings: Settings, view: watch::Receiver<Arc<View>>) -> Metadata {
+    pub fn new(settings: Settings, view: watch::Receiver<host::Shared<View>>) -> Metadata {
         let limits = limit::Limits::new(settings.rate);
         let shared = Shared {
             settings,

@@ -2,13 +2,14 @@
 //! on without a server, and the judgement whether what a server tells may be believed.
 use std::path::{Path, PathBuf};
 
+use host::Shared;
 use intent::view::{Item, ItemKey, View};
 use serde::{Deserialize, Serialize};
 
 /// The view, and of which store and revision it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Held {
-    pub view: View,
+    pub view: Shared<View>,
     pub store: String,
     pub revision: u64,
 }
@@ -67,7 +68,7 @@ impl Held {
         let mut view = View::default();
         file.items.into_iter().for_each(|item| view.put(item));
         Some(Held {
-            view,
+            view: view.into(),
             store: file.store,
             revision: file.revision,
         })
@@ -138,7 +139,7 @@ mod tests {
             view.put(Item::Peer(peer.into()));
         }
         Held {
-            view,
+            view: view.into(),
             store: "s".to_owned(),
             revision: 7,
         }

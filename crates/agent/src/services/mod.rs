@@ -1,23 +1,29 @@
 //! What DHCP servers and routers need: namespaces, their devices and routes, their filters, files,
 //! processes that outlive the agent, listeners for metadata.
+mod ears;
 mod files;
+mod inside;
 mod process;
 mod read;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use futures::StreamExt;
 use host::netns::{Link, Listener, Netns};
-use host::{HostState, NsName, Why};
+use host::{HostState, NsName, Shared, Why};
 use intent::view::View;
 
 use crate::config::{Config, Role};
-use crate::filters::{self, Filters};
 use crate::machine::Problem;
 use crate::metadata::{self, Metadata};
 use crate::netns;
+
+use inside::{Inside, part};
+
+/// So many namespaces are read or changed at the same time: each has programs running for it.
+const AT_ONCE: usize = 4;
 
 /// A service's part of the host.
 pub struct Services {
@@ -25,20 +31,19 @@ pub struct Services {
     /// What starts the names of namespaces that are made and removed here.
     prefixes: Vec<&'static str>,
     state: PathBuf,
-    /// Namespaces as they were last read; one that is not here is not known.
-    seen: BTreeMap<NsName, Netns>,
+    known: BTreeMap<NsName, Inside>,
     metadata: Option<Metadata>,
-    view: tokio::sync::watch::Sender<Arc<View>>,
+    view: tokio::sync::watch::Sender<Shared<View>>,
 }
 
 impl Services {
     pub fn new(config: &Config) -> Services {
-        let (view, views) = tokio::sync::watch::channel(Arc::new(View::default()));
+        let (view, views) = tokio::sync::watch::channel(Shared::<View>::default());
         Services {
             active: config.has(Role::Dhcp) || config.has(Role::L3),
             prefixes: prefixes(config),
             state: config.state_dir.clone(),
-            seen: BTreeMap::new(),
+            known: BTreeMap::new(),
             metadata: config
                 .has(Role::Metadata)
                 .then(|| Metadata::new(metadata_settings(config), views)),
@@ -48,12 +53,18 @@ impl Services {
 
     /// What was read is in doubt.
     pub fn doubt(&mut self) {
-        self.seen.clear();
+        self.known.values_mut().for_each(Inside::doubt);
+    }
+
+    pub fn forget_all(&mut self) {
+        self.known.clear();
     }
 
     /// Metadata is answered by what is known of ports.
-    pub fn show(&mut self, view: &View) {
-        self.view.send_replace(Arc::new(view.clone()));
+    pub fn show(&mut self, view: &Shared<View>) {
+        if self.metadata.is_some() {
+            self.view.send_replace(view.clone());
+        }
     }
 
     /// The namespaces, files and processes that are wanted, and those that once were.
@@ -76,40 +87,45 @@ impl Services {
                 .get(name)
                 .is_some_and(|netns| netns.links.keys().any(|dev| outside.contains_key(dev)))
         };
+        self.known.retain(|_, inside| inside.is_there());
         // A switch that was restarted made its devices anew, outside.
-        self.seen
-            .retain(|name, _| there.contains(name) && !moved_out(name));
-        seen.netns_mut(NsName::root()).links.extend(outside);
-        for name in there {
-            match want.netns.get(&name) {
-                Some(wanted) => match self.read(&name, wanted).await {
-                    Ok(netns) => drop(seen.netns.insert(name, netns)),
-                    Err(error) => problems.push(Problem {
-                        text: crate::chain(&error),
-                        why: wanted.why.clone(),
-                    }),
-                },
-                None if self
-                    .prefixes
-                    .iter()
-                    .any(|prefix| name.as_str().starts_with(prefix)) =>
-                {
-                    seen.netns.insert(name, Netns::default());
-                }
-                None => {}
+        for (name, inside) in &mut self.known {
+            if moved_out(name) {
+                inside.forget();
             }
         }
+        seen.netns_mut(NsName::root()).links.extend(outside);
+        for name in there {
+            let is_ours = |prefix: &&str| name.as_str().starts_with(prefix);
+            if let Some(wanted) = want.netns.get(&name) {
+                let known = self.known.entry(name.clone());
+                known.or_insert_with(|| Inside::of(&name, wanted));
+            } else if self.prefixes.iter().any(is_ours) {
+                seen.netns.insert(name, Netns::default());
+            }
+        }
+        self.read(want, seen, problems).await;
         files::observe(&self.state, want, seen);
         process::observe(&self.state, want, seen);
     }
 
-    async fn read(&mut self, name: &NsName, want: &Netns) -> Result<Netns, read::ReadError> {
-        if let Some(known) = self.seen.get(name) {
-            return Ok(known.clone());
+    async fn read(&mut self, want: &HostState, seen: &mut HostState, problems: &mut Vec<Problem>) {
+        let wanted = self
+            .known
+            .iter_mut()
+            .filter_map(|(name, inside)| Some((name, want.netns.get(name)?, inside)));
+        let reading = wanted
+            .map(|(name, wanted, inside)| async move { (name, wanted, inside.read(wanted).await) });
+        let mut read = futures::stream::iter(reading).buffer_unordered(AT_ONCE);
+        while let Some((name, wanted, result)) = read.next().await {
+            match result {
+                Ok(netns) => drop(seen.netns.insert(name.clone(), netns)),
+                Err(error) => problems.push(Problem {
+                    text: crate::chain(&error),
+                    why: wanted.why.clone(),
+                }),
+            }
         }
-        let netns = read::netns(name, want).await?;
-        self.seen.insert(name.clone(), netns.clone());
-        Ok(netns)
     }
 
     /// Before the switch makes devices: the namespaces that they will move to.
@@ -139,7 +155,7 @@ impl Services {
     }
 
     fn forget(&mut self, name: &NsName) {
-        self.seen.remove(name);
+        self.known.remove(name);
         if let Some(metadata) = &mut self.metadata {
             metadata.forget(name);
         }
@@ -155,16 +171,7 @@ impl Services {
         if !self.active {
             return 0;
         }
-        let mut changed = 0;
-        let none = Netns::default();
-        for (name, wanted) in want.netns.iter().filter(|(name, _)| !name.is_root()) {
-            let before = have.netns.get(name).unwrap_or(&none);
-            if before != wanted {
-                changed += 1;
-                self.seen.remove(name);
-                self.apply_netns(name, before, wanted, want, problems).await;
-            }
-        }
+        let mut changed = self.apply_namespaces(have, want, problems).await;
         changed += files::apply(&self.state, have, want, problems);
         changed += process::apply(&self.state, have, want, problems).await;
         for name in have
@@ -181,42 +188,42 @@ impl Services {
         changed + self.listen(want, problems)
     }
 
-    async fn apply_netns(
+    async fn apply_namespaces(
         &mut self,
-        name: &NsName,
-        have: &Netns,
-        want: &Netns,
-        all: &HostState,
+        have: &HostState,
+        want: &HostState,
         problems: &mut Vec<Problem>,
-    ) {
-        let mut fail = |text: String| {
-            problems.push(Problem {
-                text,
-                why: want.why.clone(),
-            })
-        };
-        let sysctls = (name.clone(), have.clone(), want.clone());
-        let written = netns::within(name, move || {
-            let (name, have, want) = sysctls;
-            let mut problems = Vec::new();
-            crate::sysctl::apply(&name, Some(&have), &want, &mut problems);
-            Ok(problems)
+    ) -> usize {
+        let none = Netns::default();
+        let wanted = want.netns.iter().filter(|(name, _)| !name.is_root());
+        let differ: BTreeSet<&NsName> = wanted
+            .filter(|(name, wanted)| part(have, name, &none) != *wanted)
+            .map(|(name, _)| name)
+            .collect();
+        if differ.is_empty() {
+            return 0;
+        }
+        if let Err(error) = write::devices(have, want).await {
+            problems.push(Problem::new(&error));
+        }
+        for name in &differ {
+            let known = self.known.entry((*name).clone());
+            known.or_insert_with(|| Inside::of(name, &want.netns[*name]));
+        }
+        let changing = self
+            .known
+            .iter_mut()
+            .filter(|(name, _)| differ.contains(name));
+        let none = &none;
+        let changing = changing.map(|(name, inside)| async move {
+            let (have, want) = (part(have, name, none), part(want, name, none));
+            inside.apply(have, want).await
         });
-        // Settings of devices that are not there yet are written when they are.
-        if let Err(error) = written {
-            fail(crate::chain(&error));
+        let mut changed = futures::stream::iter(changing).buffer_unordered(AT_ONCE);
+        while let Some(failed) = changed.next().await {
+            problems.extend(failed);
         }
-        if let Err(error) = write::netns(name, have, want, all).await {
-            fail(crate::chain(&error));
-        }
-        let filters = |netns: &Netns| Filters {
-            iptables: netns.iptables.clone(),
-            ipsets: netns.ipsets.clone(),
-        };
-        for error in filters::apply(name, &filters(have), &filters(want)).await {
-            fail(crate::chain(&error));
-        }
-        write::announce(name, have, want);
+        differ.len()
     }
 
     /// Listen for metadata where it is wanted.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures::StreamExt;
 use host::diff::diff;
 use host::process::Process;
 use host::{HostState, NsName};
@@ -88,14 +89,18 @@ pub(super) async fn apply(
     for (_, process) in &difference.remove {
         end(process).await;
     }
-    for put in &difference.put {
+    let starting = difference.put.iter().map(|put| async {
         if let Some(old) = put.old {
             end(old).await;
         }
-        if let Err(error) = start(put.new).await {
+        (put.new, start(put.new).await)
+    });
+    let mut started = futures::stream::iter(starting).buffer_unordered(super::AT_ONCE);
+    while let Some((process, result)) = started.next().await {
+        if let Err(error) = result {
             problems.push(Problem {
                 text: crate::chain(&error),
-                why: put.new.why.clone(),
+                why: process.why.clone(),
             });
         }
     }

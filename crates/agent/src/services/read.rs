@@ -3,7 +3,7 @@ use host::netns::{Family, Netns, read_ip_addr, read_neighbours, read_routes, rea
 use host::{NsName, ParseError};
 
 use crate::exec::{ExecError, Program};
-use crate::filters::{self, FilterError};
+use crate::filters::{FilterError, Known};
 
 /// A namespace could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -44,8 +44,33 @@ async fn ip(name: &NsName, what: &'static str) -> Result<String, ReadError> {
     }
 }
 
-/// Everything that may be wanted of it.
-pub(super) async fn netns(name: &NsName, want: &Netns) -> Result<Netns, ReadError> {
+/// What of a namespace changes without the kernel telling: its settings; and its filters, which the
+/// kernel counts.
+pub(super) async fn silent(
+    name: &NsName,
+    want: &Netns,
+    known: &mut Known,
+    netns: &mut Netns,
+) -> Result<(), ReadError> {
+    let filters = known.observe().await;
+    let filters = filters.map_err(|source| ReadError::Filters {
+        netns: name.clone(),
+        source,
+    })?;
+    (netns.iptables, netns.ipsets) = (filters.iptables, filters.ipsets);
+    let keys = want.sysctls.clone();
+    let read = crate::netns::within(name, move || {
+        let (mut seen, mut wanted) = (Netns::default(), Netns::default());
+        wanted.sysctls = keys;
+        crate::sysctl::observe(Some(&wanted), &mut seen);
+        Ok(seen.sysctls)
+    });
+    netns.sysctls = read.unwrap_or_default();
+    Ok(())
+}
+
+/// Devices, addresses, routes, rules and neighbours.
+pub(super) async fn told(name: &NsName) -> Result<Netns, ReadError> {
     let parse = |what| {
         move |source| ReadError::Parse {
             netns: name.clone(),
@@ -55,14 +80,13 @@ pub(super) async fn netns(name: &NsName, want: &Netns) -> Result<Netns, ReadErro
     };
     let [addr, route4, route6] = ["addr", "-4 route show table all", "-6 route show table all"];
     let [rule4, rule6, neigh] = ["-4 rule", "-6 rule", "neigh show nud permanent"];
-    let (links, routes, more, rules, also, neighbours, filters) = tokio::join!(
+    let (links, routes, more, rules, also, neighbours) = tokio::join!(
         ip(name, addr),
         ip(name, route4),
         ip(name, route6),
         ip(name, rule4),
         ip(name, rule6),
         ip(name, neigh),
-        filters::observe(name),
     );
     let found = read_ip_addr(&links?).map_err(parse(addr))?;
     let mut netns = Netns {
@@ -79,17 +103,5 @@ pub(super) async fn netns(name: &NsName, want: &Netns) -> Result<Netns, ReadErro
         .rules
         .extend(read_rules(&also?, Family::V6).map_err(parse(rule6))?);
     netns.neighbours = read_neighbours(&neighbours?).map_err(parse(neigh))?;
-    let filters = filters.map_err(|source| ReadError::Filters {
-        netns: name.clone(),
-        source,
-    })?;
-    (netns.iptables, netns.ipsets) = (filters.iptables, filters.ipsets);
-    let keys = want.clone();
-    let read = crate::netns::within(name, move || {
-        let mut seen = Netns::default();
-        crate::sysctl::observe(Some(&keys), &mut seen);
-        Ok(seen.sysctls)
-    });
-    netns.sysctls = read.unwrap_or_default();
     Ok(netns)
 }

@@ -1,5 +1,5 @@
 //! Changing a namespace: devices, addresses, routes, rules, neighbours, in one batch of `ip`.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -12,18 +12,24 @@ use host::{HostState, NsName};
 
 use crate::exec::{ExecError, Program};
 
-/// Bring devices in, then everything else inside.
-pub(super) async fn netns(
-    name: &NsName,
-    have: &Netns,
-    want: &Netns,
-    all: &HostState,
-) -> Result<(), ExecError> {
-    let outside = bring(name, have, want, all);
-    if !outside.is_empty() {
-        // A device that the switch has not made yet is brought when it has.
-        batch(&NsName::root(), outside).await?;
+/// Bring all namespaces' devices in. A device that the switch has not made yet is brought when it
+/// has.
+pub(super) async fn devices(have: &HostState, want: &HostState) -> Result<(), ExecError> {
+    let none = Netns::default();
+    let there = crate::netns::devices();
+    let mut outside = String::new();
+    for (name, wanted) in want.netns.iter().filter(|(name, _)| !name.is_root()) {
+        let have = have.netns.get(name).unwrap_or(&none);
+        outside.push_str(&bring(name, have, wanted, want, &there));
     }
+    match outside.is_empty() {
+        true => Ok(()),
+        false => batch(&NsName::root(), outside).await,
+    }
+}
+
+/// Everything inside of one namespace.
+pub(super) async fn netns(name: &NsName, have: &Netns, want: &Netns) -> Result<(), ExecError> {
     let inside = script(have, want);
     if inside.is_empty() {
         return Ok(());
@@ -42,9 +48,14 @@ async fn batch(netns: &NsName, script: String) -> Result<(), ExecError> {
 }
 
 /// What is said in the host's own namespace: devices of the switch move, pairs are made.
-fn bring(name: &NsName, have: &Netns, want: &Netns, all: &HostState) -> String {
+fn bring(
+    name: &NsName,
+    have: &Netns,
+    want: &Netns,
+    all: &HostState,
+    there: &BTreeSet<String>,
+) -> String {
     let mut out = String::new();
-    let there = crate::netns::devices();
     for put in diff(&have.links, &want.links)
         .put
         .iter()
@@ -131,14 +142,10 @@ fn link(put: &Put<'_, String, Link>, out: &mut String) {
     }
 }
 
-fn version(address: IpAddr) -> &'static str {
-    if address.is_ipv4() { "-4" } else { "-6" }
-}
-
 /// A route's words for a command: the table has to be said also when it is main.
 fn routes(have: &Netns, want: &Netns, out: &mut String) {
     let none = BTreeMap::new();
-    let tables: std::collections::BTreeSet<u32> = have
+    let tables: BTreeSet<u32> = have
         .routes
         .keys()
         .chain(want.routes.keys())
@@ -233,37 +240,16 @@ fn neighbours(have: &Netns, want: &Netns, out: &mut String) {
     }
 }
 
-/// Say who has the addresses that are new here, so that nobody goes on sending elsewhere.
-pub(super) fn announce(name: &NsName, have: &Netns, want: &Netns) {
-    for put in diff(&have.addrs, &want.addrs)
-        .put
-        .iter()
-        .filter(|put| put.old.is_none())
-    {
-        let (dev, address) = (put.key.dev.clone(), put.key.net.addr());
-        if version(address) == "-6" || address.is_loopback() {
-            continue;
-        }
-        let name = name.clone();
-        tokio::spawn(async move {
-            let argv = [
-                "arping",
-                "-U",
-                "-c",
-                "3",
-                "-w",
-                "4",
-                "-I",
-                &dev,
-                &address.to_string(),
-            ]
-            .map(str::to_owned);
-            // A device that is gone again has nothing to announce.
-            if let Err(error) = Program::new(argv).within(&name).run().await {
-                tracing::debug!(error = crate::chain(&error), "an address was not announced");
-            }
-        });
-    }
+/// Addresses that are new here, which others have to hear of.
+pub(super) fn new_addresses(have: &Netns, want: &Netns) -> Vec<(String, IpAddr)> {
+    let difference = diff(&have.addrs, &want.addrs).put;
+    let new = difference.iter().filter(|put| put.old.is_none());
+    let new = new.map(|put| (put.key.dev.clone(), put.key.net.addr()));
+    new.filter(|(_, address)| match address {
+        IpAddr::V4(address) => !address.is_loopback(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    })
+    .collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use read::{protocol_name, protocol_number, read_iptables, read_iptables_of, 
 
 use ipnet::IpNet;
 
-use crate::{Mac, Merge, Shown, Why};
+use crate::{Mac, Merge, Shared, Shown, Why};
 
 /// Tables by name: `raw`, `mangle`, `nat`, `filter`.
 pub type Iptables = BTreeMap<String, Table>;
@@ -24,7 +24,7 @@ pub type Iptables = BTreeMap<String, Table>;
 /// One table: chains by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    pub chains: BTreeMap<String, Chain>,
+    pub chains: BTreeMap<String, Shared<Chain>>,
 }
 
 /// One chain: an ordered list of rules, compared and replaced whole.
@@ -32,7 +32,7 @@ pub struct Table {
 pub struct Chain {
     /// What becomes of a packet at the end of a built-in chain. Chains of users have none.
     pub policy: Option<String>,
-    pub rules: Vec<Rule>,
+    pub rules: Vec<Shared<Rule>>,
     /// Packets and bytes.
     pub counters: Shown<Option<(u64, u64)>>,
     pub why: Why,

@@ -9,8 +9,8 @@ use super::condition::read_condition;
 use super::target::read_target;
 use super::words::Tokens;
 use super::{Chain, Iptables, Maybe, Rule, Target};
-use crate::ParseError;
 use crate::text::{lines, number};
+use crate::{ParseError, Shared};
 
 /// Read a whole dump. Lines before the first `*table` (as `iptables -S` prints them, which
 /// speaks of one table only) go to `filter`.
@@ -39,12 +39,12 @@ pub fn read_iptables_of(table: &str, text: &str) -> Result<Iptables, ParseError>
 }
 
 fn read_line(
-    chains: &mut std::collections::BTreeMap<String, Chain>,
+    chains: &mut std::collections::BTreeMap<String, Shared<Chain>>,
     line: &str,
 ) -> Result<(), ParseError> {
     if let Some(chain) = line.strip_prefix(':') {
         let (name, chain) = read_chain(chain)?;
-        chains.insert(name, chain);
+        chains.insert(name, chain.into());
         return Ok(());
     }
     let mut words = Tokens::new(line)?;
@@ -64,7 +64,7 @@ fn read_line(
             if counters.is_some() {
                 rule.counters.0 = counters;
             }
-            chain.rules.push(rule);
+            chain.rules.push(rule.into());
         }
         other => return Err(verb.error(format!("'{other}' is not -A, -N or -P"))),
     }

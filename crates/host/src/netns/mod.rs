@@ -21,7 +21,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::ipset::Ipset;
+use crate::ipset::Ipsets;
 use crate::iptables::Iptables;
 use crate::{Mac, Merge, Shown, Why};
 
@@ -35,7 +35,7 @@ pub struct Netns {
     pub rules: BTreeMap<RuleKey, RuleAction>,
     pub neighbours: BTreeMap<NeighbourKey, Neighbour>,
     pub iptables: BTreeMap<Family, Iptables>,
-    pub ipsets: BTreeMap<String, Ipset>,
+    pub ipsets: Ipsets,
     pub sysctls: BTreeMap<String, Sysctl>,
     pub listeners: BTreeSet<Listener>,
     pub conntrack: Vec<Connection>,

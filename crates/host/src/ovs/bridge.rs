@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::flow::{Flow, FlowKey, Group};
 use super::matches::PortRef;
-use crate::{Mac, Merge, Shown, Why};
+use crate::{Mac, Merge, Shared, Shown, Why};
 
 /// The key of flows on a bridge, in order of table.
 pub type Flows = BTreeMap<FlowKey, Flow>;
@@ -18,7 +18,7 @@ pub struct Bridge {
     pub other_config: BTreeMap<String, String>,
     pub external_ids: BTreeMap<String, String>,
     pub ports: BTreeMap<String, Port>,
-    pub flows: Flows,
+    pub flows: Shared<Flows>,
     pub groups: BTreeMap<u32, Group>,
     /// Meters, their bands as they stood.
     pub meters: BTreeMap<u32, String>,

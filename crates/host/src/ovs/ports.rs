@@ -41,7 +41,7 @@ impl Bridge {
             .interfaces()
             .filter_map(|(name, interface)| Some((interface.ofport.0?, name.to_owned())))
             .collect();
-        let flows = std::mem::take(&mut self.flows).into_iter();
+        let flows = std::mem::take(&mut self.flows).take().into_iter();
         let flows = flows.map(|(mut key, mut flow)| {
             if let Some(port) = &mut key.matches.in_port {
                 port.resolve(&names);

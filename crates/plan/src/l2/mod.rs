@@ -134,11 +134,15 @@ impl Draft<'_> {
             matches,
         };
         let flow = Flow::new(COOKIE, actions, why);
-        let flows = &mut self.want.bridge_mut(at.bridge).flows;
-        // Said only when it has to be: there are thousands of flows.
-        if let Err(flow) = want(flows, key.clone(), flow) {
-            let about = format!("flow {}, table {}, {}", at.bridge, at.table, key.matches);
-            self.contradiction(Err(flow), about);
+        let flows = &mut *self.want.bridge_mut(at.bridge).flows;
+        // Keys are copied only when they have to be said: there are thousands of flows.
+        match flows.contains_key(&key) {
+            false => drop(flows.insert(key, flow)),
+            true => {
+                let about = format!("flow {}, table {}, {}", at.bridge, at.table, key.matches);
+                let refused = want(flows, key, flow);
+                self.contradiction(refused, about);
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use host::{
-    Mac, Why,
+    Mac, Shared, Why,
     iptables::Rule,
     names::{self, L2_CHAINS, PortChain},
     netns::Family,
@@ -62,7 +62,7 @@ impl<'a> Chain<'a> {
     }
 
     /// What the rules of the port's groups let pass.
-    fn groups(&mut self, rules: Vec<Rule>) {
+    fn groups(&mut self, rules: Vec<Shared<Rule>>) {
         for rule in rules {
             self.writer.put("filter", &self.name, rule);
         }

@@ -14,6 +14,7 @@
 //! network's own services, are trusted: their frames pass.
 
 mod chains;
+mod memo;
 mod rules;
 mod sets;
 
@@ -24,8 +25,13 @@ use host::{
 };
 use intent::{Ethertype, Port};
 
+pub(crate) use self::memo::Memo;
 use self::rules::Groups;
-use crate::{Draft, l2::networks::plugged, rules::Writer};
+use crate::{
+    Draft,
+    l2::networks::plugged,
+    rules::{Part, Writer},
+};
 
 /// Settings of the kernel that make frames on Linux bridges pass iptables.
 const BRIDGES_PASS_IPTABLES: [&str; 3] = [
@@ -62,21 +68,35 @@ impl Filtered<'_> {
 pub fn emit(draft: &mut Draft<'_>) {
     let root = NsName::root();
     let ports = filtered(draft);
-    let groups = Groups::read(draft);
+    let mut memo = std::mem::take(&mut draft.memo);
+    memo.groups.update(draft);
+    memo.keep(&ports);
     for key in BRIDGES_PASS_IPTABLES {
         draft.sysctl(&root, key, "1", Why::base());
     }
-    for family in [Family::V4, Family::V6] {
-        let mut writer = Writer::without_mangle(L2_CHAINS, Why::base());
-        skeleton(&mut writer, &ports);
-        for port in &ports {
-            if !port.trusted {
-                chains::emit(&groups, &mut writer, port, family);
-            }
+    let mut writers = [(); 2].map(|()| skeleton());
+    for port in &ports {
+        let parts = memo.parts(port, |groups, family| part(groups, port, family));
+        for (writer, part) in writers.iter_mut().zip(parts) {
+            writer.add(&part);
         }
+    }
+    draft.memo = memo;
+    for (mut writer, family) in writers.into_iter().zip([Family::V4, Family::V6]) {
+        writer.rule("filter", "sg-chain", "-j ACCEPT", Why::base());
         writer.finish(draft, &root, family);
     }
     sets::emit(draft, &ports);
+}
+
+/// What one port adds.
+fn part(groups: &Groups, port: &Filtered<'_>, family: Family) -> Part {
+    let mut writer = Writer::part(L2_CHAINS, Why::base());
+    jumps(&mut writer, port);
+    if !port.trusted {
+        chains::emit(groups, &mut writer, port, family);
+    }
+    writer.finish_part()
 }
 
 /// The ports that stand in br-int here, in the order of their ids.
@@ -134,28 +154,32 @@ pub(crate) fn comment(text: &str) -> String {
     format!("-m comment --comment \"{text}\"")
 }
 
-fn skeleton(writer: &mut Writer, ports: &[Filtered<'_>]) {
+/// The chains that all ports share, but for what the ports put into them.
+fn skeleton() -> Writer {
+    let mut writer = Writer::without_mangle(L2_CHAINS, Why::base());
     for chain in ["sg-chain", "sg-fallback"] {
         writer.own("filter", chain);
     }
-    for port in ports {
-        match port.trusted {
-            true => trusted(writer, port),
-            false => filtered_jumps(writer, port),
-        }
-        for direction in ["out", "in"] {
-            let rule = format!(
-                "-m physdev --physdev-{direction} {} {} -j ACCEPT",
-                port.tap,
-                comment(TRUSTED)
-            );
-            writer.rule("nat", "PREROUTING", &rule, port.why());
-        }
-        tracking(writer, port);
-    }
-    writer.rule("filter", "sg-chain", "-j ACCEPT", Why::base());
     let drop = format!("{} -j DROP", comment(DEFAULT_DROP));
     writer.rule("filter", "sg-fallback", &drop, Why::base());
+    writer
+}
+
+/// What leads a port's frames to its chains, and tracks them.
+fn jumps(writer: &mut Writer, port: &Filtered<'_>) {
+    match port.trusted {
+        true => trusted(writer, port),
+        false => filtered_jumps(writer, port),
+    }
+    for direction in ["out", "in"] {
+        let rule = format!(
+            "-m physdev --physdev-{direction} {} {} -j ACCEPT",
+            port.tap,
+            comment(TRUSTED)
+        );
+        writer.rule("nat", "PREROUTING", &rule, port.why());
+    }
+    tracking(writer, port);
 }
 
 fn trusted(writer: &mut Writer, port: &Filtered<'_>) {

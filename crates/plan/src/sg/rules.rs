@@ -4,57 +4,82 @@
 //! groups' and their own ids. Two rules that say the same are one, with both reasons.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use host::{
-    Why,
+    Shared, Why,
     iptables::{Rule, protocol_name, read_rule},
     names,
     netns::Family,
 };
-use intent::{Direction, Port, SecurityGroupId, SecurityGroupRule};
+use intent::{Direction, Port, SecurityGroupId, SecurityGroupRule, SecurityGroupRuleId};
 
 use super::family_of;
 use crate::Draft;
 
-/// Every group's rules as iptables has them, read once for all ports.
+/// Every group's rules as iptables has them, read once for all ports. What did not change since the
+/// compiler ran last is what it was.
+#[derive(Debug, Default)]
 pub(super) struct Groups {
-    rules: BTreeMap<(SecurityGroupId, Direction, Family), Vec<Spoken>>,
+    rules: BTreeMap<SecurityGroupId, Shared<GroupRules>>,
+    read: BTreeMap<SecurityGroupRuleId, (Arc<SecurityGroupRule>, Shared<Spoken>)>,
 }
 
+/// One group's.
+pub(super) type GroupRules = BTreeMap<(Direction, Family), Vec<Shared<Spoken>>>;
+
 /// A rule in the words of iptables, which tell equal ones, and read.
-struct Spoken {
+#[derive(Debug, PartialEq)]
+pub(super) struct Spoken {
+    id: SecurityGroupRuleId,
     text: String,
-    rule: Rule,
+    rule: Shared<Rule>,
 }
 
 impl Groups {
-    pub(super) fn read(draft: &mut Draft<'_>) -> Groups {
-        let mut rules: BTreeMap<_, Vec<Spoken>> = BTreeMap::new();
-        for intent in draft.view.security_group_rules.values() {
-            let family = family_of(intent.matches.ethertype);
-            let text = text(intent, family);
-            match read_rule(&text) {
-                Ok(mut rule) => {
-                    rule.why = Why::of("security_group_rule", intent.id);
-                    let key = (intent.security_group_id, intent.matches.direction, family);
-                    rules.entry(key).or_default().push(Spoken { text, rule });
-                }
-                Err(error) => {
-                    let about = format!("security group rule {}", intent.id);
-                    draft.note(about, format!("{text}: {error}"));
-                }
+    /// Bring what was read before up to the draft's view.
+    pub(super) fn update(&mut self, draft: &mut Draft<'_>) {
+        let before = std::mem::take(&mut self.read);
+        let mut rules: BTreeMap<SecurityGroupId, GroupRules> = BTreeMap::new();
+        for (id, intent) in &draft.view.security_group_rules {
+            let known = before.get(id).filter(|(was, _)| Arc::ptr_eq(was, intent));
+            let known = known.map(|(_, spoken)| spoken.clone());
+            if let Some(spoken) = known.or_else(|| spoken(draft, intent)) {
+                self.read.insert(*id, (intent.clone(), spoken.clone()));
+                let family = family_of(intent.matches.ethertype);
+                let group = rules.entry(intent.security_group_id).or_default();
+                let list = group.entry((intent.matches.direction, family));
+                list.or_default().push(spoken);
             }
         }
-        Groups { rules }
+        let before = std::mem::take(&mut self.rules);
+        let same = |(id, rules): (SecurityGroupId, GroupRules)| {
+            let known = before.get(&id).filter(|known| ***known == rules);
+            (id, known.cloned().unwrap_or_else(|| rules.into()))
+        };
+        self.rules = rules.into_iter().map(same).collect();
+    }
+
+    /// What a port's rules are made of.
+    pub(super) fn groups_of(&self, port: &Port) -> Vec<Option<Shared<GroupRules>>> {
+        let groups = port.security_groups.iter();
+        groups.map(|id| self.rules.get(id).cloned()).collect()
     }
 
     /// A port's rules of one direction, each with the rules of intent behind it.
-    pub(super) fn of_port(&self, port: &Port, family: Family, direction: Direction) -> Vec<Rule> {
-        let mut rules: Vec<Rule> = Vec::new();
+    pub(super) fn of_port(
+        &self,
+        port: &Port,
+        family: Family,
+        direction: Direction,
+    ) -> Vec<Shared<Rule>> {
+        let mut rules: Vec<Shared<Rule>> = Vec::new();
         let mut said: BTreeMap<&str, usize> = BTreeMap::new();
         let groups = port.security_groups.iter();
-        let spoken = groups.filter_map(|group| self.rules.get(&(*group, direction, family)));
-        for Spoken { text, rule } in spoken.flatten() {
+        let groups = groups.filter_map(|group| self.rules.get(group));
+        let spoken = groups.filter_map(|rules| rules.get(&(direction, family)));
+        for spoken in spoken.flatten() {
+            let Spoken { text, rule, .. } = &**spoken;
             match said.get(text.as_str()) {
                 Some(known) => rules[*known].why.merge(rule.why.clone()),
                 None => {
@@ -64,6 +89,22 @@ impl Groups {
             }
         }
         rules
+    }
+}
+
+fn spoken(draft: &mut Draft<'_>, intent: &SecurityGroupRule) -> Option<Shared<Spoken>> {
+    let text = text(intent, family_of(intent.matches.ethertype));
+    match read_rule(&text) {
+        Ok(mut rule) => {
+            rule.why = Why::of("security_group_rule", intent.id);
+            let (id, rule) = (intent.id, rule.into());
+            Some(Spoken { id, text, rule }.into())
+        }
+        Err(error) => {
+            let about = format!("security group rule {}", intent.id);
+            draft.note(about, format!("{text}: {error}"));
+            None
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn emit(draft: &mut Draft<'_>, ports: &[Filtered<'_>]) {
             }
         };
         let name = names::ipset(&id, family);
-        let refused = want(&mut draft.netns(&root).ipsets, name.clone(), set);
+        let refused = want(&mut draft.netns(&root).ipsets, name.clone(), set.into());
         draft.contradiction(refused, format!("set {name}"));
     }
 }

@@ -2,7 +2,7 @@
 use host::ipset::Ipset;
 use host::iptables::{Chain, Iptables, Rule};
 use host::netns::{Family, Netns};
-use host::{HostState, NsName};
+use host::{HostState, NsName, Shared};
 
 use super::{Difference, Kind};
 use crate::text;
@@ -53,7 +53,7 @@ fn missing_set((host, ns): Spot<'_>, name: &str, wanted: &Ipset) -> Difference {
             state
                 .netns_mut(at.clone())
                 .ipsets
-                .insert(key.clone(), set.clone());
+                .insert(key.clone(), set.clone().into());
         },
     )
     .because(&wanted.why)
@@ -115,7 +115,8 @@ fn tables_of(
             let Some(now) = now else {
                 let whole = chain.clone();
                 let text = format!(":{name} - [0:0]");
-                let undo = move |state: &mut HostState| *chain_mut(state, &at) = whole.clone();
+                let undo =
+                    move |state: &mut HostState| *chain_mut(state, &at) = Chain::clone(&whole);
                 found.push(
                     Difference::new((host, ns.as_str(), name), Kind::Missing, text, undo)
                         .because(&chain.why),
@@ -147,7 +148,7 @@ fn rules(host: &str, at: &At, have: &Chain, want: &Chain, found: &mut Vec<Differ
     let missing: Vec<usize> = (0..want.rules.len())
         .filter(|n| !have.rules.contains(&want.rules[*n]))
         .collect();
-    let mut extra: Vec<&Rule> = have
+    let mut extra: Vec<&Shared<Rule>> = have
         .rules
         .iter()
         .filter(|r| !want.rules.contains(r))
@@ -174,7 +175,7 @@ fn rules(host: &str, at: &At, have: &Chain, want: &Chain, found: &mut Vec<Differ
             continue;
         }
         let (at, new) = (at.clone(), rule.clone());
-        let before: Vec<Rule> = want.rules[..n].to_vec();
+        let before: Vec<Shared<Rule>> = want.rules[..n].to_vec();
         let undo = move |state: &mut HostState| {
             let rules = &mut chain_mut(state, &at).rules;
             let after = rules

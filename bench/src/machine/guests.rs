@@ -1,0 +1,209 @@
+//! Guests' devices as os-vif makes them (`tap`, `qbr`, `qvb`, `qvo`), many at once, and guests that
+//! can be pinged: a namespace at the other end of the tap.
+
+use std::{
+    fmt::Write,
+    io::{self, BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{Machine, PATIENCE, cloud::Port, feed, run};
+
+/// The devices of a port.
+struct Names {
+    tap: String,
+    qbr: String,
+    qvb: String,
+    qvo: String,
+    /// The guest's namespace.
+    guest: String,
+}
+
+impl Names {
+    fn of(port: &Port) -> Names {
+        let short = &port.id[..11];
+        let name = |prefix: &str| format!("{prefix}{short}");
+        Names {
+            tap: name("tap"),
+            qbr: name("qbr"),
+            qvb: name("qvb"),
+            qvo: name("qvo"),
+            guest: name("g-"),
+        }
+    }
+}
+
+/// Every guest's own devices, and the Linux bridge up to `qvo`; nothing of the switch.
+pub(crate) fn devices(ports: &[Port]) -> io::Result<()> {
+    let mut lines = String::new();
+    for port in ports {
+        let Names {
+            tap,
+            qbr,
+            qvb,
+            qvo,
+            guest,
+        } = Names::of(port);
+        run(&["ip", "netns", "add", &guest])?;
+        let mac = &port.mac;
+        let _ = write!(
+            lines,
+            "link add {qbr} type bridge forward_delay 0 ageing_time 0 stp_state 0 mcast_snooping 0\n\
+             link add {qvb} type veth peer name {qvo}\n\
+             link set {qvb} promisc on master {qbr} up\nlink set {qvo} promisc on up\n\
+             link add {tap} type veth peer name eth0 address {mac} netns {guest}\n\
+             link set {tap} master {qbr} up\nlink set {qbr} up\n"
+        );
+    }
+    feed(&["ip", "-batch", "-"], &lines)?;
+    Ok(())
+}
+
+pub(crate) fn remove_devices(ports: &[Port]) -> io::Result<()> {
+    for port in ports {
+        let Names {
+            tap,
+            qbr,
+            qvb,
+            guest,
+            ..
+        } = Names::of(port);
+        for device in [&tap, &qvb, &qbr] {
+            run(&["ip", "link", "del", device])?;
+        }
+        run(&["ip", "netns", "del", &guest])?;
+    }
+    Ok(())
+}
+
+/// Gives a guest its address, and the MACs of others: nobody waits for ARP.
+pub(crate) fn address(port: &Port, others: &[&Port]) -> io::Result<()> {
+    let guest = Names::of(port).guest;
+    let mut lines = format!(
+        "link set lo up\nlink set eth0 up\naddr add {}/16 dev eth0\n",
+        port.address
+    );
+    for other in others {
+        let _ = writeln!(
+            lines,
+            "neigh replace {} lladdr {} dev eth0 nud permanent",
+            other.address, other.mac
+        );
+    }
+    feed(&["ip", "-n", &guest, "-batch", "-"], &lines)?;
+    // A userspace switch can't finish checksums.
+    run(&[
+        "ip", "netns", "exec", &guest, "ethtool", "-K", "eth0", "tx", "off",
+    ])?;
+    Ok(())
+}
+
+/// Puts all of them into br-int, in one transaction; when it was begun.
+pub(crate) fn plug(machine: &Machine, ports: &[Port]) -> io::Result<Instant> {
+    let mut args: Vec<String> = vec!["--no-wait".to_owned()];
+    for port in ports {
+        let Names { qvo, .. } = Names::of(port);
+        let set = |key: &str, value: &str| format!("external_ids:{key}=\"{value}\"");
+        args.extend(
+            [
+                "--",
+                "add-port",
+                "br-int",
+                &qvo,
+                "--",
+                "set",
+                "Interface",
+                &qvo,
+            ]
+            .map(str::to_owned),
+        );
+        args.extend([
+            set("iface-id", &port.id),
+            set("iface-status", "active"),
+            set("attached-mac", &port.mac),
+        ]);
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let begun = Instant::now();
+    machine.vsctl(&args)?;
+    Ok(begun)
+}
+
+pub(crate) fn unplug(machine: &Machine, ports: &[Port]) -> io::Result<()> {
+    let mut args = vec!["--no-wait".to_owned()];
+    for port in ports {
+        args.extend(["--", "del-port", "br-int", &Names::of(port).qvo].map(str::to_owned));
+    }
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    machine.vsctl(&args).map(drop)
+}
+
+/// A ping that goes on from one guest to an address.
+pub(crate) struct Ping {
+    child: Child,
+}
+
+impl Ping {
+    /// Every two milliseconds, or slower.
+    pub(crate) fn start(from: &Port, to: &str, every: Duration) -> io::Result<Ping> {
+        Ping::within(&Names::of(from).guest, to, every)
+    }
+
+    /// From a namespace by its name.
+    pub(crate) fn within(netns: &str, to: &str, every: Duration) -> io::Result<Ping> {
+        let every = format!("{:.3}", every.as_secs_f64());
+        let child = Command::new("ip")
+            .args([
+                "netns", "exec", netns, "ping", "-n", "-i", &every, "-W", "1", to,
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Ping { child })
+    }
+
+    /// When the first answer came.
+    pub(crate) fn first(mut self) -> io::Result<Instant> {
+        let stdout = self.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let answered = BufReader::new(stdout)
+                .lines()
+                .map_while(Result::ok)
+                .any(|line| line.contains("bytes from"));
+            // Nobody may be waiting any more.
+            let _ = send.send(answered.then(Instant::now));
+        });
+        let first = receive.recv_timeout(PATIENCE).ok().flatten();
+        first.ok_or_else(|| io::Error::other("no ping was answered"))
+    }
+
+    /// Ends it; how many were sent and how many were answered.
+    pub(crate) fn end(mut self) -> io::Result<(usize, usize)> {
+        run(&["kill", "-INT", &self.child.id().to_string()])?;
+        let stdout = self.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let text = io::read_to_string(stdout)?;
+        let line = text
+            .lines()
+            .find(|line| line.contains("packets transmitted"));
+        let mut numbers = line
+            .unwrap_or_default()
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|word| word.parse().ok());
+        let none = || io::Error::other("ping said nothing");
+        Ok((
+            numbers.next().ok_or_else(none)?,
+            numbers.next().ok_or_else(none)?,
+        ))
+    }
+}
+
+impl Drop for Ping {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,171 @@
+//! Says who has an address that is new here, so that nobody goes on sending elsewhere: gratuitous
+//! ARP, and for IPv6 unsolicited neighbour advertisements. Sent from a raw socket, one after the other
+//! for some seconds, by a thread of the namespace that nothing waits for.
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use etherparse::{EtherType, Ethernet2Header, Icmpv6Header, Icmpv6Type, IpNumber, Ipv6Header};
+use host::{Mac, NsName};
+use nix::ifaddrs::getifaddrs;
+use nix::sys::socket::{
+    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, sendto, socket,
+};
+
+/// As often as Neutron says it, for those who lose one.
+const TIMES: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
+const EVERYBODY: [u8; 6] = [0xff; 6];
+/// All nodes of the link, and the MAC of that.
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+
+/// Say these addresses of these devices; returns at once.
+pub(crate) fn announce(name: &NsName, addresses: Vec<(String, IpAddr)>) {
+    if addresses.is_empty() {
+        return;
+    }
+    let name = name.clone();
+    std::thread::spawn(move || {
+        if let Err(error) = crate::netns::join(&name).and_then(|()| say(&addresses)) {
+            // A namespace that is gone again has nothing to announce.
+            tracing::debug!(%error, %name, "addresses were not announced");
+        }
+    });
+}
+
+fn say(addresses: &[(String, IpAddr)]) -> io::Result<()> {
+    let kind = (AddressFamily::Packet, SockType::Raw);
+    let raw = socket(kind.0, kind.1, SockFlag::SOCK_CLOEXEC, None)?;
+    // Hosts would take one that says it is no router out of their default routes.
+    let forwards = crate::sysctl::read("net.ipv6.conf.all.forwarding");
+    let is_router = forwards.is_some_and(|value| value == "1");
+    for n in 0..TIMES {
+        if n > 0 {
+            std::thread::sleep(PAUSE);
+        }
+        for (device, address) in addresses {
+            // Others of the list are still there when one device is gone.
+            let Some(link) = link(device) else { continue };
+            let Some(mac) = link.addr().map(Mac) else {
+                continue;
+            };
+            let frame = match address {
+                IpAddr::V4(address) => arp(mac, *address),
+                IpAddr::V6(address) => advertisement(mac, *address, is_router),
+            };
+            if let Err(error) = sendto(raw.as_raw_fd(), &frame, &link, MsgFlags::empty()) {
+                tracing::debug!(%error, device, %address, "an address was not announced");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A device of this thread's namespace.
+fn link(device: &str) -> Option<LinkAddr> {
+    let mut all = getifaddrs().ok()?.filter(|it| it.interface_name == device);
+    all.find_map(|it| {
+        let address = it.address?;
+        let is_link = address.family() == Some(AddressFamily::Packet);
+        address.as_link_addr().filter(|_| is_link).copied()
+    })
+}
+
+fn ethernet(source: Mac, destination: [u8; 6], ether_type: EtherType) -> Vec<u8> {
+    let header = Ethernet2Header {
+        source: source.0,
+        destination,
+        ether_type,
+    };
+    header.to_bytes().to_vec()
+}
+
+/// A request for the sender's own address: what `arping -U` sends.
+fn arp(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = ethernet(mac, EVERYBODY, EtherType::ARP);
+    // Ethernet and IPv4, their lengths, and that it is a request.
+    frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend(mac.0);
+    frame.extend(address.octets());
+    frame.extend(EVERYBODY);
+    frame.extend(address.octets());
+    frame
+}
+
+/// An advertisement that nobody asked for, which overrides what was known.
+fn advertisement(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
+    let mut frame = ethernet(mac, ALL_NODES_MAC, EtherType::IPV6);
+    let mut body = address.octets().to_vec();
+    // The option that holds the target's MAC.
+    body.extend([2, 1]);
+    body.extend(mac.0);
+    let kind = Icmpv6Type::NeighborAdvertisement(etherparse::icmpv6::NeighborAdvertisementHeader {
+        router,
+        solicited: false,
+        r#override: true,
+    });
+    let source = address.octets();
+    // Its length can't be too much.
+    let Ok(icmp) = Icmpv6Header::with_checksum(kind, source, ALL_NODES.octets(), &body) else {
+        return Vec::new();
+    };
+    let ip = Ipv6Header {
+        payload_length: (icmp.header_len() + body.len()) as u16,
+        next_header: IpNumber::IPV6_ICMP,
+        hop_limit: 255,
+        source,
+        destination: ALL_NODES.octets(),
+        ..Ipv6Header::default()
+    };
+    frame.extend(ip.to_bytes());
+    frame.extend(icmp.to_bytes());
+    frame.extend(body);
+    frame
+}
+
+#[cfg(test)]
+mod tests {
+    use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+
+    use super::*;
+
+    const MAC: Mac = Mac([0xfa, 0x16, 0x3e, 1, 2, 3]);
+
+    #[test]
+    fn gratuitous_arp_names_its_sender_twice() {
+        let frame = arp(MAC, Ipv4Addr::new(172, 24, 4, 9));
+        let packet = SlicedPacket::from_ethernet(&frame).expect("a frame");
+        let Some(NetSlice::Arp(arp)) = packet.net else {
+            panic!("{packet:?}")
+        };
+        assert_eq!(arp.sender_hw_addr(), MAC.0);
+        assert_eq!(arp.sender_protocol_addr(), [172, 24, 4, 9]);
+        assert_eq!(arp.target_protocol_addr(), [172, 24, 4, 9]);
+        assert_eq!(frame.len(), 42);
+    }
+
+    #[test]
+    fn an_advertisement_is_one_that_a_stack_believes() {
+        let address: Ipv6Addr = "2001:db8::9".parse().expect("an address");
+        let frame = advertisement(MAC, address, true);
+        let packet = SlicedPacket::from_ethernet(&frame).expect("a frame");
+        let (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Icmpv6(icmp))) =
+            (&packet.net, &packet.transport)
+        else {
+            panic!("{packet:?}")
+        };
+        assert_eq!(ip.header().hop_limit(), 255);
+        assert_eq!((icmp.type_u8(), icmp.code_u8()), (136, 0));
+        assert_eq!(
+            icmp.bytes5to8()[0],
+            0b1010_0000,
+            "a router's, and to be believed"
+        );
+        let (source, destination) = (ip.header().source(), ip.header().destination());
+        assert!(icmp.is_checksum_valid(source, destination));
+        assert_eq!(&frame[58..74], &address.octets());
+        assert_eq!(&frame[74..], &[2, 1, 0xfa, 0x16, 0x3e, 1, 2, 3]);
+    }
+}
