@@ -50,7 +50,7 @@ pub(crate) fn run(binary: &Path, ports: usize) -> io::Result<()> {
     bench.one_more_bare()?;
     bench.idle()?;
     bench.restart()?;
-    bench.from_empty()?;
+    bench.on_empty()?;
     bench.rule()?;
     bench.member()?;
     bench.many_rules()
@@ -288,7 +288,7 @@ impl Bench {
             args.extend(["--", "--if-exists", "del-port", "br-int", patch]);
         }
         self.machine.vsctl(&args)?;
-        self.machine.ofctl("del-flows", "br-int", &[])?;
+        self.machine.ofctl(&["del-flows"], "br-int", &[])?;
         for program in ["iptables", "ip6tables"] {
             for table in ["filter", "nat", "raw"] {
                 command(&[program, "-t", table, "-F"])?;
@@ -298,7 +298,7 @@ impl Bench {
         command(&["ipset", "destroy"]).map(drop)
     }
 
-    fn from_empty(&mut self) -> io::Result<()> {
+    fn on_empty(&mut self) -> io::Result<()> {
         let whole = Dump::read(&self.machine)?;
         let mut times = Vec::new();
         for _ in 0..3 {

@@ -1,12 +1,11 @@
 //! Benchmarks: `bench store` measures the bare store's batched commits, `bench http` a built
-//! server over HTTP, `bench agent` a built agent on a host of its own, `bench routers` the same
-//! agent as a network node. Each prints a line for each figure.
+//! server over HTTP, `bench agent` a built agent on a host of its own. Each prints a
+//! line for each figure.
 
 mod agent;
 mod empty;
 mod http;
 mod machine;
-mod routers;
 mod store;
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
@@ -51,11 +50,6 @@ enum Bench {
         #[arg(long, default_values_t = [200, 500])]
         ports: Vec<usize>,
     },
-    /// A built agent with many routers and DHCP servers; needs root
-    Routers {
-        #[arg(long, default_value = "target/release/nucleon")]
-        binary: PathBuf,
-    },
     /// Answers every request with nothing: what `http` compares with
     #[command(hide = true)]
     Empty { listen: std::net::SocketAddr },
@@ -80,7 +74,6 @@ fn main() -> ExitCode {
     // These move this thread into namespaces of its own: no other may run yet.
     let done = match Bench::parse() {
         Bench::Agent { binary, ports } => ports.iter().try_for_each(|n| agent::run(&binary, *n)),
-        Bench::Routers { binary } => routers::run(&binary),
         other => tokio::runtime::Runtime::new().and_then(|runtime| runtime.block_on(other.run())),
     };
     match done {
@@ -115,7 +108,7 @@ impl Bench {
                 run.all(&ports, &store).await
             }
             Bench::Empty { listen } => empty::serve(listen).await,
-            Bench::Agent { .. } | Bench::Routers { .. } => Ok(()),
+            Bench::Agent { .. } => Ok(()),
         }
     }
 }

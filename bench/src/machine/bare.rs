@@ -30,7 +30,7 @@ impl Dump {
     pub(crate) fn read(machine: &Machine) -> io::Result<Dump> {
         let mut dump = Dump::default();
         for bridge in BRIDGES {
-            let text = machine.ofctl("dump-flows", bridge, &["--no-stats"])?;
+            let text = machine.ofctl(&["dump-flows"], bridge, &["--no-stats"])?;
             let lines = text.lines().map(|line| line.trim().to_owned());
             dump.flows.insert(bridge, lines.collect());
         }
@@ -105,7 +105,7 @@ impl Dump {
             machine.vsctl(&set_tags.iter().map(String::as_str).collect::<Vec<_>>())?;
         }
         for (bridge, path) in &files {
-            machine.ofctl("--bundle", bridge, &["add-flows", path])?;
+            machine.ofctl(&["--bundle", "add-flows"], bridge, &[path])?;
         }
         Ok(begun.elapsed())
     }
