@@ -1,6 +1,5 @@
 //! `nucleon doctor`: what on this host, or on all hosts, is not as intent wants it, line by line,
 //! each with the intent behind it. It exits with 1 when there is anything.
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,14 +7,10 @@ use std::time::Duration;
 use ::agent::config::Config;
 use ::agent::findings::Findings;
 use ::agent::run::Agent;
-use lab::client::Client;
 
-use crate::Outcome;
+use crate::{Outcome, ask};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// So many hosts are asked at once.
-const AT_ONCE: usize = 16;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -70,61 +65,27 @@ fn look_at_hosts(
     api: &str,
     wanted: &[String],
 ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
-    let mut client = Client::new(api)?;
-    if let Ok(token) = std::env::var("OS_TOKEN") {
-        client = client.with_header("X-Auth-Token", &token);
-    }
-    let hosts: Vec<String> = match wanted {
-        [] => {
-            let agents = client.get("agents")?;
-            let agents = agents.as_array().into_iter().flatten();
-            let names = agents.filter_map(|agent| Some(agent["host"].as_str()?.to_owned()));
-            names.collect::<BTreeSet<_>>().into_iter().collect()
-        }
+    let client = ask::client(api)?;
+    let hosts = match wanted {
+        [] => ask::hosts(&client)?,
         some => some.to_vec(),
     };
+    let answers: Vec<Result<Findings, String>> = ask::each(&hosts, |host| {
+        let answer = ask::host(&client, host, "drift")?;
+        serde_json::from_value(answer).map_err(|error| error.to_string())
+    });
     let mut healthy = true;
-    for hosts in hosts.chunks(AT_ONCE) {
-        let answers: Vec<Result<Findings, String>> = std::thread::scope(|scope| {
-            let client = &client;
-            let asked: Vec<_> = hosts
-                .iter()
-                .map(|host| scope.spawn(move || ask(client, host)))
-                .collect();
-            let answers = asked.into_iter().map(|asked| asked.join());
-            answers
-                .map(|answer| answer.unwrap_or_else(|_| Err("asking it failed".to_owned())))
-                .collect()
-        });
-        for (host, answer) in hosts.iter().zip(answers) {
-            match answer {
-                Ok(found) => {
-                    found.lines(host).iter().for_each(|line| println!("{line}"));
-                    healthy &= found.is_healthy();
-                }
-                Err(error) => {
-                    println!("! {host}: {error}");
-                    healthy = false;
-                }
+    for (host, answer) in hosts.iter().zip(answers) {
+        match answer {
+            Ok(found) => {
+                found.lines(host).iter().for_each(|line| println!("{line}"));
+                healthy &= found.is_healthy();
+            }
+            Err(error) => {
+                println!("! {host}: {error}");
+                healthy = false;
             }
         }
     }
     Ok(healthy)
-}
-
-fn ask(client: &Client, host: &str) -> Result<Findings, String> {
-    let path = format!("/nucleon/hosts/{host}/ask/drift");
-    let answer = client.ask(&http::Method::POST, &path, None);
-    let answer = answer.map_err(|error| crate::chain(&error))?;
-    let refusal = [
-        &answer.body["error"],
-        &answer.body["NeutronError"]["message"],
-    ];
-    if let Some(said) = refusal.iter().find_map(|said| said.as_str()) {
-        return Err(said.to_owned());
-    }
-    if answer.status != 200 {
-        return Err(format!("the API answered with {}", answer.status));
-    }
-    serde_json::from_value(answer.body).map_err(|error| error.to_string())
 }

@@ -17,6 +17,7 @@ macro_rules! println {
 }
 
 mod agent;
+mod ask;
 mod doctor;
 mod lab;
 mod lab_tools;

@@ -1,17 +1,22 @@
 //! Where `walk`, `reach` and `topology` take the hosts' state from.
 
+use crate::ask;
 use ::agent::questions::snapshot::{SCRIPT, read_folder};
+use lab::client::Client;
 use lab::{Lab, Options, Place};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
-use walk::snapshot;
+use walk::snapshot::Parts;
 use walk::world::World;
+
+/// Where the API is, unless it is said.
+const HERE: &str = "http://127.0.0.1:9696";
 
 /// The state to look at.
 #[derive(Debug, clap::Args)]
-#[group(id = "state", required = true, multiple = false, args = ["snapshot", "lab"])]
+#[group(id = "state", multiple = false, args = ["snapshot", "lab", "api"])]
 pub(crate) struct Source {
     /// A folder of collected texts, one folder a host (`nucleon snapshot`, tools/collect.sh)
     #[arg(long, value_name = "DIR")]
@@ -19,9 +24,23 @@ pub(crate) struct Source {
     /// Collect from a lab's hosts now
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "lab")]
     pub(crate) lab: Option<String>,
-    /// Look at what is wanted of the hosts, not at what they hold
+    /// The folder that keeps labs
+    #[arg(long, value_name = "DIR", requires = "lab")]
+    pub(crate) lab_dir: Option<PathBuf>,
+    /// The server's API, by way of which hosts are asked; $NUCLEON_API, else this machine's, when
+    /// nothing else is named. OS_TOKEN may hold an administrator's token
+    #[arg(long, value_name = "URL")]
+    pub(crate) api: Option<String>,
+    /// Look at what the hosts hold: so it is unless `--wanted` or `--with` is given
+    #[arg(long, conflicts_with_all = ["wanted", "with"])]
+    pub(crate) observed: bool,
+    /// Look at what is wanted of the hosts, not at what they hold; with an API alone, no host is
+    /// asked
     #[arg(long)]
     pub(crate) wanted: bool,
+    /// What if: changes to intent that nobody has made yet (YAML or JSON, see docs/walk.md)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) with: Option<PathBuf>,
 }
 
 /// The world that a source describes. What of it cannot be read is said on standard error.
@@ -29,15 +48,25 @@ pub(crate) fn read(source: &Source) -> Result<World, Box<dyn Error + Send + Sync
     let mut files = BTreeMap::new();
     match (&source.snapshot, &source.lab) {
         (Some(dir), _) => read_folder(dir, "", &mut files)?,
-        (None, Some(lab)) => collect(lab, &mut files)?,
-        (None, None) => {}
+        (None, Some(lab)) => collect(lab, source.lab_dir.as_ref(), &mut files)?,
+        (None, None) => server(source, &mut files)?,
     }
-    let snapshot = snapshot::load(&files);
+    if let Some(changes) = &source.with {
+        let changes = yaml_serde::from_str(&fs::read_to_string(changes)?)?;
+        walk::changes::apply(&mut files, &changes)?;
+    }
+    let parts = Parts::read(&files);
+    // Changes were made on no host: there is only intent to look at, as without any host.
+    let intended = source.with.is_some() || source.wanted && parts.hosts.is_empty();
+    let snapshot = match intended {
+        true => parts.imagine(),
+        false => parts.assemble(),
+    };
     for problem in &snapshot.problems {
         eprintln!("nucleon: {problem}");
     }
     if snapshot.world.hosts.is_empty() {
-        return Err("there is no folder of a host in it".into());
+        return Err("there is no host in it".into());
     }
     let mut world = snapshot.world;
     if source.wanted {
@@ -46,12 +75,92 @@ pub(crate) fn read(source: &Source) -> Result<World, Box<dyn Error + Send + Sync
     Ok(world)
 }
 
+/// What the API says, and, unless only intent is asked for, what each connected host answers.
+fn server(
+    source: &Source,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let named = source.api.clone().or(std::env::var("NUCLEON_API").ok());
+    let client = ask::client(named.as_deref().unwrap_or(HERE))?;
+    documents(&client, files)?;
+    if source.wanted || source.with.is_some() {
+        return Ok(());
+    }
+    let hosts = ask::hosts(&client)?;
+    let answers = ask::each(&hosts, |host| {
+        let answer = ask::host(&client, host, "snapshot")?;
+        let own: BTreeMap<String, String> =
+            serde_json::from_value(answer["files"].clone()).map_err(|error| error.to_string())?;
+        Ok(own)
+    });
+    for (host, answer) in hosts.iter().zip(answers) {
+        match answer {
+            Ok(own) => files.extend(
+                own.into_iter()
+                    .map(|(p, text)| (format!("{host}/{p}"), text)),
+            ),
+            Err(error) => eprintln!("nucleon: {host}: {error}"),
+        }
+    }
+    Ok(())
+}
+
+/// The API's collections, by the files that a snapshot has them in.
+const COLLECTIONS: &[&str] = &[
+    "networks",
+    "subnets",
+    "ports",
+    "routers",
+    "floatingips",
+    "security-groups",
+    "security-group-rules",
+    "address-groups",
+    "agents",
+];
+
+fn documents(
+    client: &Client,
+    files: &mut BTreeMap<String, String>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let get = |path: &str| {
+        let answer = client.ask(&http::Method::GET, &format!("/v2.0/{path}"), None);
+        let answer = answer.map_err(|error| crate::chain(&error))?;
+        match answer.status {
+            200 => Ok(answer.body),
+            status => Err(format!("GET {path} was answered with {status}")),
+        }
+    };
+    let mut served: Vec<String> = Vec::new();
+    for collection in COLLECTIONS {
+        let document = get(collection)?;
+        let agents = match *collection {
+            "networks" => "dhcp-agents",
+            "routers" => "l3-agents",
+            _ => "",
+        };
+        let rows = document[*collection].as_array().into_iter().flatten();
+        let ids = rows.filter_map(|row| row["id"].as_str().filter(|_| !agents.is_empty()));
+        served.extend(ids.map(|id| format!("{collection}/{id}/{agents}")));
+        files.insert(format!("api/{collection}.json"), document.to_string());
+    }
+    for (path, answer) in served.iter().zip(ask::each(&served, get)) {
+        let file = path.replacen("s/", "-", 1).replacen('/', "-", 1);
+        files.insert(format!("api/{file}.json"), answer?.to_string());
+    }
+    Ok(())
+}
+
 /// Run the collecting script in every host of a lab, and read what it wrote.
 fn collect(
     name: &str,
+    dir: Option<&PathBuf>,
     files: &mut BTreeMap<String, String>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let lab = Lab::open(name, Options::standard()?)?;
+    let mut options = Options::standard()?;
+    if let Some(dir) = dir {
+        options.dir.clone_from(dir);
+    }
+    let lab = Lab::open(name, options)?;
     let scratch = lab.path().join("walk");
     let dir = scratch.to_string_lossy().into_owned();
     for host in &lab.topology().hosts {

@@ -2,7 +2,8 @@
 //! prefix, then the lowest metric.
 use std::net::IpAddr;
 
-use host::netns::{Family, Netns, Route, RouteKey, RouteKind, RuleKey, RuleVerdict};
+use host::netns::{AddrKey, Family, Netns, Route, RouteKey, RouteKind, RuleKey, RuleVerdict};
+use ipnet::IpNet;
 
 /// What is asked of the tables.
 #[derive(Clone, Copy, Debug)]
@@ -129,4 +130,34 @@ fn in_table<'a>(
         }
         _ => Some(Ok(hit)),
     }
+}
+
+/// The routes that the kernel makes for an address: to it, and to its subnet. With them go the
+/// tables that they are in.
+pub fn by_kernel(key: &AddrKey) -> Vec<(u32, RouteKey, Route)> {
+    let own = key.net.addr();
+    let route = |dst: IpNet, kind: RouteKind, scope: &str| {
+        let main = kind == RouteKind::Unicast;
+        let key = RouteKey {
+            dst,
+            metric: if own.is_ipv6() && main { 256 } else { 0 },
+            kind,
+            dev: Some(key.dev.clone()),
+            tos: 0,
+        };
+        let route = Route {
+            scope: scope.to_owned(),
+            src: Some(own).filter(IpAddr::is_ipv4),
+            proto: "kernel".to_owned(),
+            ..Route::default()
+        };
+        (key, route)
+    };
+    let (local, to_self) = route(IpNet::from(own), RouteKind::Local, "host");
+    let mut routes = vec![(LOCAL, local, to_self)];
+    if key.net.prefix_len() < key.net.max_prefix_len() {
+        let (connected, to_subnet) = route(key.net.trunc(), RouteKind::Unicast, "link");
+        routes.push((MAIN, connected, to_subnet));
+    }
+    routes
 }

@@ -64,6 +64,18 @@ impl Parts {
         self.hosts.insert(name.to_owned(), read.state);
     }
 
+    /// The world that the API asks for: every host that has an agent holds what is wanted of it,
+    /// and what was collected of hosts is left aside.
+    pub fn imagine(self) -> Snapshot {
+        let wanted = crate::wanted::imagine(&self.documents, &self.cloud);
+        let mut problems = self.problems;
+        problems.extend(wanted.notes);
+        Snapshot {
+            world: World::new(wanted.hosts, self.cloud),
+            problems,
+        }
+    }
+
     /// Hosts, the API's word and what is wanted of them, as one world.
     pub fn assemble(self) -> Snapshot {
         let Parts {

@@ -58,7 +58,7 @@ pub fn far_end(
             "no host of the state given has the tunnel address {remote}"
         )));
     };
-    comes_in(world, other, remote)?;
+    comes_in(world, other, remote, outer_size(interface, packet))?;
     let state = &world.hosts[other];
     for (bridge, row) in &state.bridges {
         for (name, far) in row.interfaces() {
@@ -108,13 +108,12 @@ fn leaves(
         Ok(hit) => hit.out(remote).map(|(dev, _)| dev.to_owned()),
         Err(_) => return Err(lost(format!("{host} has no route to {remote}"))),
     };
-    let more = overhead(&interface.kind) + 4 * packet.tags.len() as u32;
-    let outer = packet.size().saturating_add(more);
+    let outer = outer_size(interface, packet);
     for (dev, link) in devices(world, host, way.as_deref().unwrap_or(&key.dev)) {
         if !link.up {
             return Err(by_device(format!("{dev} of {host} is down"), dev, link));
         }
-        if link.mtu > 0 && outer > link.mtu {
+        if !is_passed_by(world, host, dev) && link.mtu > 0 && outer > link.mtu {
             let what = format!(
                 "with the tunnel's headers the packet has {outer} bytes and does not fit {dev}'s \
                  mtu {}",
@@ -126,20 +125,42 @@ fn leaves(
     Ok(())
 }
 
-/// Are the devices up by which the far host takes outer packets in?
-fn comes_in(world: &World, host: &str, address: IpAddr) -> Result<(), Lost> {
+fn outer_size(interface: &Interface, packet: &Packet) -> u32 {
+    let more = overhead(&interface.kind) + 4 * packet.tags.len() as u32;
+    packet.size().saturating_add(more)
+}
+
+/// A switch that runs in user space hands its tunnels' packets to the cards of the bridge itself:
+/// the device of that bridge, and how wide it is, has no part in it.
+fn is_passed_by(world: &World, host: &str, dev: &str) -> bool {
+    let bridge = world.bridge(host, dev);
+    bridge.is_some_and(|b| b.datapath_type == "netdev")
+}
+
+/// A device takes in what is longer than its mtu by no more than a tag.
+const SLACK: u32 = 4;
+
+/// Are the devices up and wide enough by which the far host takes outer packets in?
+fn comes_in(world: &World, host: &str, address: IpAddr, outer: u32) -> Result<(), Lost> {
     let root = world.netns(host, &NsName::root());
     let mut addrs = root.into_iter().flat_map(|r| r.addrs.keys());
     let Some(key) = addrs.find(|a| a.net.addr() == address) else {
         return Ok(());
     };
-    match devices(world, host, &key.dev)
-        .into_iter()
-        .find(|(_, link)| !link.up)
-    {
-        Some((dev, link)) => Err(by_device(format!("{dev} of {host} is down"), dev, link)),
-        None => Ok(()),
+    for (dev, link) in devices(world, host, &key.dev) {
+        if !link.up {
+            return Err(by_device(format!("{dev} of {host} is down"), dev, link));
+        }
+        let wide = link.mtu == 0 || outer <= link.mtu.saturating_add(SLACK);
+        if !wide && !is_passed_by(world, host, dev) {
+            let what = format!(
+                "the tunnel's packet of {outer} bytes is too big for {dev}'s mtu {} on {host}",
+                link.mtu
+            );
+            return Err(by_device(what, dev, link));
+        }
     }
+    Ok(())
 }
 
 /// A device that outer packets go by, and, where it is a bridge's own, the cards of that bridge.

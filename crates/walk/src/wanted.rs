@@ -1,5 +1,6 @@
 //! What is wanted of each host of a snapshot: intent read out of the API's answers and compiled as
 //! for our own hosts, with the numbers that each host holds (tags, zones, priorities) kept.
+mod bare;
 mod native;
 
 use std::collections::BTreeMap;
@@ -37,7 +38,8 @@ pub fn compile_all(
         .filter(|(name, _)| !name.contains("-agents"));
     let (mut state, mut notes) = import(plain.map(|(_, document)| document), served);
     for have in hosts.values() {
-        if let Some(mac_address) = dvr_mac(have) {
+        let made_up = || bare::dvr_mac(cloud, &have.name).filter(|_| have.bridges.is_empty());
+        if let Some(mac_address) = dvr_mac(have).or_else(made_up) {
             let host = HostName::from(have.name.as_str());
             state.put(DvrMac { host, mac_address }.into());
         }
@@ -56,6 +58,15 @@ pub fn compile_all(
         hosts: wanted,
         notes,
     }
+}
+
+/// All hosts that have agents, each holding what is wanted of it and nothing else.
+pub fn imagine(documents: &BTreeMap<String, Value>, cloud: &Cloud) -> Wanted {
+    let mut wanted = compile_all(documents, cloud, &bare::hosts(cloud));
+    for state in wanted.hosts.values_mut() {
+        *state = bare::realise(std::mem::take(state), cloud);
+    }
+    wanted
 }
 
 /// The network or router that a list of agents is for, by its file's name.

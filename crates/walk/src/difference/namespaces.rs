@@ -1,16 +1,14 @@
 //! Namespaces: devices, addresses, routes, rules, neighbours, settings.
 use host::netns::{
-    Addr, AddrKey, Link, Netns, Route, RouteKey, RouteKind, RuleAction, print_ip_rule,
-    print_neighbour,
+    Addr, AddrKey, Link, Netns, Route, RouteKey, RuleAction, print_ip_rule, print_neighbour,
 };
 use host::{HostState, NsName};
-use ipnet::IpNet;
 
 use super::filters::{self, Spot};
 use super::{Difference, Kind};
+use crate::routing::by_kernel;
 use crate::text;
 
-const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
 
 pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Difference>) {
@@ -25,6 +23,7 @@ pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Differ
         filters::compare(spot, netns, wanted, found);
         links(spot, netns, wanted, found);
         addresses(spot, netns, wanted, found);
+        extra_addresses(spot, netns, wanted, found);
         routes(spot, netns, wanted, found);
         rules(spot, netns, wanted, found);
         neighbours(spot, netns, wanted, found);
@@ -125,6 +124,30 @@ fn addresses((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<D
     }
 }
 
+/// Addresses that somebody gave to a router or a server and nobody wants. The host's own are its
+/// own business, and link-local ones the kernel's.
+fn extra_addresses((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    if ns.is_root() {
+        return;
+    }
+    for (key, addr) in &have.addrs {
+        let by_itself = key.dev == "lo" || addr.scope == "link" || addr.scope == "host";
+        if by_itself || want.addrs.contains_key(key) {
+            continue;
+        }
+        let (at, gone) = (ns.clone(), key.clone());
+        let undo = move |state: &mut HostState| {
+            let netns = state.netns_mut(at.clone());
+            netns.addrs.remove(&gone);
+            for routes in netns.routes.values_mut() {
+                routes.retain(|_, route| route.src != Some(gone.net.addr()));
+            }
+        };
+        let spot = (host, ns.as_str(), key.dev.as_str());
+        found.push(Difference::new(spot, Kind::Extra, address(key, addr), undo));
+    }
+}
+
 /// An address that should be there: with it come the routes that the kernel makes for it.
 pub(super) fn missing_address(
     (host, ns): Spot<'_>,
@@ -161,37 +184,6 @@ pub(super) fn address(key: &AddrKey, addr: &Addr) -> String {
     )
 }
 
-/// The routes that the kernel makes for an address: to it, and to its subnet.
-pub(super) fn by_kernel(key: &AddrKey) -> Vec<(u32, RouteKey, Route)> {
-    let own = key.net.addr();
-    let route = |dst: IpNet, kind: RouteKind, scope: &str| {
-        let key = RouteKey {
-            dst,
-            metric: 0,
-            kind,
-            dev: Some(key.dev.clone()),
-            tos: 0,
-        };
-        let route = Route {
-            scope: scope.to_owned(),
-            src: Some(own),
-            proto: "kernel".to_owned(),
-            ..Route::default()
-        };
-        (key, route)
-    };
-    if own.is_ipv6() {
-        return Vec::new();
-    }
-    let (local, to_self) = route(IpNet::from(own), RouteKind::Local, "host");
-    let mut routes = vec![(LOCAL, local, to_self)];
-    if key.net.prefix_len() < key.net.max_prefix_len() {
-        let (connected, to_subnet) = route(key.net.trunc(), RouteKind::Unicast, "link");
-        routes.push((MAIN, connected, to_subnet));
-    }
-    routes
-}
-
 fn routes((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
     if have.routes.is_empty() {
         return;
@@ -200,7 +192,9 @@ fn routes((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Diff
         .routes
         .iter()
         .flat_map(|(table, routes)| routes.iter().map(|(k, r)| (*table, k.clone(), r.clone())));
-    let addrs = want.addrs.keys().filter(|key| have.addrs.contains_key(key));
+    // How IPv6's own routes look depends on the kernel; they are not compared.
+    let compared = |key: &&AddrKey| key.net.addr().is_ipv4() && have.addrs.contains_key(*key);
+    let addrs = want.addrs.keys().filter(compared);
     let kernel = addrs.flat_map(by_kernel);
     let recorded = |v6: bool| {
         let mut all = have.routes.values().flat_map(|t| t.keys());
@@ -331,7 +325,24 @@ fn rules((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Diffe
     }
 }
 
+/// Neighbours that somebody set for good and nobody wants.
+fn extra_neighbours((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    for (key, neighbour) in have.neighbours.iter().filter(|(_, n)| n.is_permanent()) {
+        if want.neighbours.contains_key(key) {
+            continue;
+        }
+        let (at, gone) = (ns.clone(), key.clone());
+        let undo = move |state: &mut HostState| {
+            state.netns_mut(at.clone()).neighbours.remove(&gone);
+        };
+        let spot = (host, ns.as_str(), key.dev.as_str());
+        let text = print_neighbour(key, neighbour).trim_end().to_owned();
+        found.push(Difference::new(spot, Kind::Extra, text, undo));
+    }
+}
+
 fn neighbours((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+    extra_neighbours((host, ns), have, want, found);
     for (key, wanted) in &want.neighbours {
         let now = have.neighbours.get(key).filter(|n| n.is_permanent());
         if now.is_some_and(|n| n.mac == wanted.mac) || have.links.is_empty() {

@@ -6,8 +6,9 @@ use host::netns::{Addr, AddrKey, Link};
 use host::{HostState, NsName};
 
 use super::links::check;
-use super::namespaces::{address, by_kernel, missing_address};
+use super::namespaces::{address, missing_address};
 use super::{Difference, Kind};
+use crate::routing::by_kernel;
 use crate::text;
 use crate::tunnel::{devices, overhead};
 use crate::world::{World, is_tunnel, option_ip};

@@ -33,7 +33,7 @@ pub(crate) fn all(files: &Files) -> Vec<Damage> {
             "ipset-save.txt" if in_namespace => sets(&file, &mut found),
             "ip-route-all.txt" if in_namespace => routes(&file, &mut found),
             "ip-rule.txt" if in_namespace => policies(&file, &mut found),
-            "ip-neigh.txt" if in_namespace => neighbours(&file, &mut found),
+            "ip-neigh.txt" if in_namespace => neighbours(&file, files, &mut found),
             "ip-a.txt" if in_namespace => {
                 devices(&file, &mut found);
                 addresses(&file, files, &mut found);
@@ -235,11 +235,6 @@ fn rules(file: &Lines<'_>, found: &mut Vec<Damage>) {
             if let Some(old) = value(line, key)
                 && let Some(new) = other(old)
             {
-                let new = if key.contains("mac") {
-                    new.to_uppercase()
-                } else {
-                    new
-                };
                 let old = format!("{key}{old}");
                 found.push(file.changed(n, line, &line.replacen(&old, &format!("{key}{new}"), 1)));
             }
@@ -318,7 +313,26 @@ fn policies(file: &Lines<'_>, found: &mut Vec<Damage>) {
     }
 }
 
-fn neighbours(file: &Lines<'_>, found: &mut Vec<Damage>) {
+fn neighbours(file: &Lines<'_>, files: &Files, found: &mut Vec<Damage>) {
+    let routes = files.get(&file.path.replace("ip-neigh.txt", "ip-route-all.txt"));
+    let inner = routes.into_iter().flat_map(|text| text.lines());
+    let root = file.path.contains("ns-root");
+    for route in inner.filter(|r| !root && r.starts_with("10.") && r.contains("proto kernel")) {
+        let dev = value_word(route, " dev ").unwrap();
+        let third = route.split('.').nth(1).unwrap();
+        let fourth = route.split('.').nth(2).unwrap();
+        let asked = format!("10.{third}.{fourth}.13 dev {dev} lladdr fa:16:3e:00:00:99 PERMANENT");
+        if !file
+            .text
+            .contains(&format!("10.{third}.{fourth}.13 dev {dev}"))
+        {
+            found.push(file.damage(
+                &format!("{asked} too much"),
+                format!("{asked}\n{}", file.text),
+                vec![asked],
+            ));
+        }
+    }
     for (n, line) in file.text.lines().enumerate() {
         if !line.contains("PERMANENT") {
             continue;
