@@ -1,7 +1,8 @@
 # make demo       a whole small cloud on this machine, left running; make demo-down ends it
 # make test       every check there is: format, lints, unit tests, end-to-end tests in labs
 # make test-long  the end-to-end tests that take long, servers killed 50 times under load, and
-#                 every part of the recorded hosts broken once and walked over
+#                 every part of the recorded hosts broken once and walked over, and a million
+#                 requests that nobody means well
 # make bench      the store's and the server's figures, with all syncing on
 # make test-kernel  end-to-end tests under Debian's stock kernel, in a virtual machine
 #
@@ -32,7 +33,7 @@ test:
 test-long:
 	$(AS_ROOT) tools/install build lab test
 	tools/install rust nextest
-	tools/lanes long kill breaks
+	tools/lanes long kill breaks fuzz
 
 test-kernel:
 	$(AS_ROOT) tools/install build lab test kernel
