@@ -150,6 +150,39 @@ async fn following_a_watch_gives_the_hosts_view() {
 }
 
 #[tokio::test]
+async fn a_watch_beats_while_all_that_happens_is_elsewhere() {
+    let rig = Rig::start(Config::default()).await;
+    let (at, _told) = listen(rig.api.clone()).await;
+    let (_, mut body) = call(at, "/v1/hosts/c1/watch", "one", None).await;
+    let busy = async {
+        loop {
+            let headers = [("x-project-id", "p".to_owned())];
+            rig.ask(
+                "POST",
+                "/v2.0/networks",
+                &headers,
+                r#"{"network": {}}"#.into(),
+            )
+            .await;
+        }
+    };
+    let beat = async {
+        loop {
+            let frame = body.frame().await.expect("a frame").expect("bytes");
+            let line: Value =
+                serde_json::from_slice(frame.data_ref().expect("data")).expect("JSON");
+            if line["event"] == "heartbeat" {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = busy => {}
+        beat = tokio::time::timeout(Duration::from_secs(10), beat) => beat.expect("a heartbeat"),
+    }
+}
+
+#[tokio::test]
 async fn a_host_gets_its_own_view_and_nothing_else() {
     let rig = Rig::start(Config::default()).await;
     let (at, _told) = listen(rig.api.clone()).await;

@@ -9,7 +9,10 @@ use intent::{
 };
 use ledger::{Actor, Command};
 use serde_json::{Value, json};
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc},
+    time::Instant,
+};
 
 use super::moves::Moved;
 use crate::Api;
@@ -24,6 +27,7 @@ pub(super) async fn watch(api: Arc<Api>, host: String, lines: mpsc::Sender<Bytes
         host: host.as_str().into(),
         seen: Arc::default(),
         lines,
+        sent: Instant::now(),
     };
     stream.run(&mut asked, heartbeat).await;
     api.agents.disconnect(&host, &mut asked);
@@ -36,6 +40,8 @@ struct Stream {
     /// The state whose view the host has.
     seen: Arc<State>,
     lines: mpsc::Sender<Bytes>,
+    /// When something was last sent: most moves of the state are no news for this host.
+    sent: Instant,
 }
 
 /// The host does not take what is sent.
@@ -64,7 +70,7 @@ impl Stream {
                     None => return None,
                     Some(question) => self.send(format!("{question}\n")).await,
                 },
-                () = tokio::time::sleep(heartbeat) => {
+                () = tokio::time::sleep_until(self.sent + heartbeat) => {
                     self.send("{\"event\":\"heartbeat\"}\n".to_owned()).await
                 }
                 () = self.lines.closed() => return Some(Gone),
@@ -121,7 +127,7 @@ impl Stream {
         Ok(())
     }
 
-    async fn tell(&self, difference: &Difference) -> Result<(), Gone> {
+    async fn tell(&mut self, difference: &Difference) -> Result<(), Gone> {
         let store = self.api.hub.handle.store().id().to_string();
         self.send(lines(difference, self.seen.revision, &store))
             .await
@@ -141,7 +147,8 @@ impl Stream {
         }
     }
 
-    async fn send(&self, text: String) -> Result<(), Gone> {
+    async fn send(&mut self, text: String) -> Result<(), Gone> {
+        self.sent = Instant::now();
         self.lines.send(text.into()).await.map_err(|_| Gone)
     }
 }

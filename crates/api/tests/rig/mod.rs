@@ -66,7 +66,7 @@ impl Rig {
             policy: Policy::read(None).expect("rules"),
             metrics: Metrics::default(),
             agents: Agents::default(),
-            heartbeat: Duration::from_secs(10),
+            heartbeat: Duration::from_millis(500),
         });
         api.hub
             .submit(Actor::system(), Command::Found)
