@@ -274,6 +274,21 @@ fn delete(txn: &mut Txn<'_>, key: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Floating IPs that lead nowhere go with their network; those that lead somewhere hold it.
+pub(crate) fn drop_unused(txn: &mut Txn<'_>, network: NetworkId) {
+    let state = txn.state();
+    let ids = state.index.floating_ips_of_network.of(&network);
+    let floating_ips = ids.filter_map(|id| state.floating_ips.get(id));
+    let unused: Vec<_> = floating_ips
+        .filter(|floating_ip| floating_ip.port_id.is_none())
+        .map(|floating_ip| (floating_ip.id, floating_ip.floating_port_id))
+        .collect();
+    for (id, port) in unused {
+        txn.delete::<FloatingIp>(&id);
+        port::remove(txn, port);
+    }
+}
+
 /// A port is about to lose these addresses: floating IPs that lead there lead nowhere.
 pub(crate) fn addresses_left(txn: &mut Txn<'_>, port: PortId, lost: &[FixedIp]) {
     let ids = txn.state().index.floating_ips_of_port.of(&port);

@@ -6,8 +6,8 @@ use intent::{
 };
 
 use crate::{
-    Draft, Refusal, draft::Reading, port, rules::Rules, schedule, security_group, segment, share,
-    subnet, txn::Txn, zone,
+    Draft, Refusal, draft::Reading, floating_ip, port, rules::Rules, schedule, security_group,
+    segment, share, subnet, txn::Txn, zone,
 };
 
 pub(crate) const RULES: Rules = Rules {
@@ -176,6 +176,7 @@ fn delete(txn: &mut Txn<'_>, key: &str) -> Result<(), Refusal> {
         return Err(Refusal::network_not_found(key));
     };
     let id = network.id;
+    floating_ip::drop_unused(txn, id);
     let ports: Vec<PortId> = txn
         .state()
         .index
