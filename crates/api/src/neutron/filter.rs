@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use intent::AgentType;
 use intent::attrs::{Attr, BadInput, Common, Cx, Json, Scalars, Shown, Table, repr, show_value};
 use serde_json::Value;
 
@@ -99,6 +100,10 @@ fn literals(attr: &Attr, value: &str) -> Result<Vec<Vec<u8>>, BadInput> {
         let converted = attr.converted(value.into())?;
         return Ok(converted.iter().map(encode).collect());
     }
+    let value = match attr.name {
+        "agent_type" => agent_type(value),
+        _ => value,
+    };
     let mut forms = vec![encode(&value.into())];
     match value.to_ascii_lowercase().as_str() {
         word @ ("true" | "false") => forms.push(word.as_bytes().to_vec()),
@@ -106,6 +111,15 @@ fn literals(attr: &Attr, value: &str) -> Result<Vec<Vec<u8>>, BadInput> {
         _ => {}
     }
     Ok(forms)
+}
+
+/// Agents are asked for as "DHCP Agent" and "DHCP agent", which the databases under the reference
+/// do not tell apart.
+fn agent_type(value: &str) -> &str {
+    let mut known = AgentType::ALL.iter().map(|known| known.as_str());
+    known
+        .find(|known| known.eq_ignore_ascii_case(value))
+        .unwrap_or(value)
 }
 
 fn pairs(attr: &'static Attr, values: &[&str]) -> Filter {
@@ -198,5 +212,21 @@ fn tags_are(object: &impl Common, mode: Tags, wanted: &BTreeSet<String>) -> bool
         Tags::Any => !wanted.is_disjoint(tags),
         Tags::NotAll => !wanted.is_subset(tags),
         Tags::NotAny => wanted.is_disjoint(tags),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agents_type_is_asked_for_in_any_case() {
+        for (asked, meant) in [
+            ("DHCP Agent", "DHCP agent"),
+            ("l3 agent", "L3 agent"),
+            ("Metering agent", "Metering agent"),
+        ] {
+            assert_eq!(agent_type(asked), meant);
+        }
     }
 }
