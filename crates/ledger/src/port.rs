@@ -154,19 +154,33 @@ fn shown(txn: &Txn<'_>, id: PortId) -> Object {
     txn.get::<Port>(&id).expect("just saved").into()
 }
 
-/// A user may not pass its port off as another project's router's.
+/// A port becomes a router's when the router takes it, which looks at its subnets and its project:
+/// that it is the router's is said by its owner and device alone, so nobody else may say so.
 fn check_device(
     txn: &Txn<'_>,
     project: &ProjectId,
     device_owner: &str,
     device_id: &str,
 ) -> Result<(), Refusal> {
-    if txn.actor.is_admin || !owner::ROUTER_INTERFACES.contains(&device_owner) {
+    if !owner::ROUTER_PORTS.contains(&device_owner) {
         return Ok(());
     }
     match txn.find::<Router>(device_id) {
-        Some(router) if router.project_id != *project => Err(Refusal::device_not_owned(device_id)),
-        _ => Ok(()),
+        None => Ok(()),
+        Some(router)
+            if !txn.actor.is_admin
+                && owner::ROUTER_INTERFACES.contains(&device_owner)
+                && router.project_id != *project =>
+        {
+            Err(Refusal::device_not_owned(device_id))
+        }
+        Some(router) => Err(Refusal::bad_request(
+            "ports",
+            format_args!(
+                "A port becomes router {}'s by add_router_interface or as its gateway",
+                router.id
+            ),
+        )),
     }
 }
 
@@ -246,7 +260,7 @@ fn change_device(txn: &Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Re
         let why = format!("Port already has an attached device {}", held.1);
         return Err(Refusal::port_in_use(port.id, port.network_id, why));
     }
-    if draft.given("device_owner") || draft.given("device_id") {
+    if is_changed {
         check_device(txn, &port.project_id, &port.device_owner, &port.device_id)?;
     }
     Ok(())

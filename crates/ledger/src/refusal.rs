@@ -75,6 +75,9 @@ faults! {
     409 "GatewayIpInUse" gateway_in_use(gateway, port) "Current gateway ip {gateway} already in use by port {port}. Unable to update.";
     400 "DNSNameServersExhausted" too_many_nameservers(whose, most) "Unable to complete operation for {whose}. The number of DNS nameservers exceeds the limit {most}.";
     400 "HostRoutesExhausted" too_many_host_routes(whose, most) "Unable to complete operation for {whose}. The number of host routes exceeds the limit {most}.";
+    400 "NetworkIdsDontMatch" segment_of_another_network(network, segment) "The subnet's network id, '{network}', doesn't match the network_id of segment '{segment}'";
+    400 "SubnetsNotAllAssociatedWithSegments" some_subnets_without_segment(network) "All of the subnets on network '{network}' must either all be associated with segments or all not associated with any segment.";
+    400 "SubnetSegmentAssociationChangeNotAllowed" subnet_keeps_its_segment() "A subnet that is already associated with a segment cannot have its segment association changed.";
     400 "InvalidSubnetServiceType" invalid_service_type(kind) "Subnet service type {kind} does not correspond to a valid device owner.";
 
     // Subnet pools and address scopes.

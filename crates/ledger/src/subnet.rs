@@ -4,8 +4,7 @@
 use std::net::IpAddr;
 
 use intent::{
-    FixedIp, IpRange, Kind, Network, Object, Port, PortId, Segment, Subnet, SubnetId, SubnetPool,
-    owner,
+    FixedIp, IpRange, Kind, Network, Object, Port, PortId, Subnet, SubnetId, SubnetPool, owner,
 };
 use ipnet::IpNet;
 
@@ -54,7 +53,7 @@ fn create(txn: &mut Txn<'_>, draft: &Draft) -> Result<Object, Refusal> {
         dns_nameservers: draft.typed("dns_nameservers")?.unwrap_or_default(),
         host_routes: draft.typed("host_routes")?.unwrap_or_default(),
         subnetpool_id: pool.map(|pool| pool.id),
-        segment_id: segment(txn, &network, draft)?,
+        segment_id: subnet_check::segment(txn, network.id, None, draft)?,
         service_types: service_types(draft)?,
         dns_publish_fixed_ip: draft.flag("dns_publish_fixed_ip").unwrap_or(false),
         meta: txn.meta(draft.owned("description"), 0),
@@ -143,21 +142,6 @@ fn cidr(
     Ok(cidr)
 }
 
-fn segment(
-    txn: &Txn<'_>,
-    network: &Network,
-    draft: &Draft,
-) -> Result<Option<intent::SegmentId>, Refusal> {
-    let Some(id) = draft.text("segment_id") else {
-        return Ok(None);
-    };
-    let segment = txn.find::<Segment>(id);
-    let segment = segment.filter(|segment| segment.network_id == network.id);
-    segment
-        .map(|it| Some(it.id))
-        .ok_or_else(|| Refusal::segment_not_found(id))
-}
-
 /// What owners of ports are called: the words that a service type may begin with.
 const OWNERS: [&str; 6] = [
     "network:",
@@ -232,9 +216,7 @@ fn update(txn: &mut Txn<'_>, key: &str, draft: &Draft) -> Result<Object, Refusal
         subnet.service_types = service_types(draft)?;
     }
     if draft.given("segment_id") {
-        let network = txn.get::<Network>(&subnet.network_id);
-        let network = network.ok_or_else(|| Refusal::network_not_found(subnet.network_id))?;
-        subnet.segment_id = segment(txn, &network, draft)?;
+        subnet.segment_id = subnet_check::segment(txn, subnet.network_id, Some(&current), draft)?;
     }
     change_range(txn, &mut subnet, draft)?;
     if subnet == *current {

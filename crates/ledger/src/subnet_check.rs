@@ -3,10 +3,10 @@
 
 use std::fmt::Display;
 
-use intent::{Ipv6Mode, NetworkId, Route, Subnet};
+use intent::{Ipv6Mode, NetworkId, Route, Segment, SegmentId, Subnet};
 use ipnet::IpNet;
 
-use crate::{Draft, Refusal, draft::Reading, txn::Txn};
+use crate::{Draft, Refusal, draft::Reading, fixed_ips, txn::Txn};
 
 fn invalid<T>(what: impl Display) -> Result<T, Refusal> {
     Err(Refusal::invalid_input(what))
@@ -54,6 +54,39 @@ pub(crate) fn cidr(draft: &Draft, cidr: IpNet) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// The segment that a subnet is to be of: one of its own network's, and either all of a network's
+/// subnets are of segments or none is. A subnet that is of one stays there.
+pub(crate) fn segment(
+    txn: &Txn<'_>,
+    network: NetworkId,
+    current: Option<&Subnet>,
+    draft: &Draft,
+) -> Result<Option<SegmentId>, Refusal> {
+    let found = match draft.text("segment_id") {
+        None => None,
+        Some(id) => Some(
+            txn.find::<Segment>(id)
+                .ok_or_else(|| Refusal::segment_not_found(id))?,
+        ),
+    };
+    let wanted = found.as_ref().map(|segment| segment.id);
+    let held = current.and_then(|subnet| subnet.segment_id);
+    if held.is_some() && held != wanted {
+        return Err(Refusal::subnet_keeps_its_segment());
+    }
+    if let Some(segment) = found.filter(|segment| segment.network_id != network) {
+        return Err(Refusal::segment_of_another_network(network, segment.id));
+    }
+    let subnets = fixed_ips::subnets_of(txn, network);
+    let mut others = subnets
+        .iter()
+        .filter(|other| current.is_none_or(|current| current.id != other.id));
+    match others.any(|other| other.segment_id.is_some() != wanted.is_some()) {
+        true => Err(Refusal::some_subnets_without_segment(network)),
+        false => Ok(wanted),
+    }
 }
 
 /// The prefix beside the others of its network.

@@ -64,3 +64,42 @@ fn ports_make_their_address_in_a_subnet_that_comes_later_and_give_it_up_with_it(
     rig.act(deletion(Kind::Subnet, &subnet));
     assert_eq!(address(&rig, &port).len(), 1);
 }
+
+#[test]
+fn all_subnets_of_a_network_are_of_segments_or_none_is() {
+    let mut rig = Rig::new();
+    let network = rig.create(Kind::Network, json!({}));
+    let other = rig.create(Kind::Network, json!({}));
+    let segment_of = |rig: &Rig, network: &str| {
+        let mut segments = rig.state.segments.values();
+        let found = segments.find(|it| it.network_id.to_string() == network);
+        found.expect("a segment").id.to_string()
+    };
+    let (segment, foreign) = (segment_of(&rig, &network), segment_of(&rig, &other));
+    let subnet = |cidr: &str, segment: Option<&str>| json!({"network_id": network, "cidr": cidr, "ip_version": 4, "segment_id": segment});
+    let of_none = rig.create(Kind::Subnet, subnet("10.0.0.0/24", None));
+    let mixed = format!(
+        "400 SubnetsNotAllAssociatedWithSegments: All of the subnets on network '{network}' must \
+         either all be associated with segments or all not associated with any segment."
+    );
+    let second = rig.creation(Kind::Subnet, &subnet("10.1.0.0/24", Some(&segment)));
+    assert_eq!(rig.refuses(second), mixed);
+    let strange = rig.change(Kind::Subnet, &of_none, &json!({"segment_id": foreign}));
+    assert_eq!(
+        rig.refuses(strange),
+        format!(
+            "400 NetworkIdsDontMatch: The subnet's network id, '{network}', doesn't match the \
+             network_id of segment '{foreign}'"
+        )
+    );
+    rig.update(Kind::Subnet, &of_none, json!({"segment_id": segment}));
+    let third = rig.creation(Kind::Subnet, &subnet("10.1.0.0/24", None));
+    assert_eq!(rig.refuses(third), mixed);
+    rig.create(Kind::Subnet, subnet("10.1.0.0/24", Some(&segment)));
+    let away = rig.change(Kind::Subnet, &of_none, &json!({"segment_id": null}));
+    assert_eq!(
+        rig.refuses(away),
+        "400 SubnetSegmentAssociationChangeNotAllowed: A subnet that is already associated with a \
+         segment cannot have its segment association changed."
+    );
+}

@@ -68,6 +68,80 @@ fn an_interface_takes_the_gateways_address_and_no_other_may_overlap() {
 }
 
 #[test]
+fn no_port_becomes_a_routers_by_saying_so() {
+    let mut rig = Rig::new();
+    let (network, _) = rig.network("10.0.0.0/24");
+    let router = rig.create(Kind::Router, json!({}));
+    let mine = rig.create(Kind::Port, json!({"network_id": network}));
+    let asks_for_it = format!(
+        "400 BadRequest: Bad ports request: A port becomes router {router}'s by \
+         add_router_interface or as its gateway."
+    );
+    for owner in owner::ROUTER_PORTS {
+        let claim = json!({"device_owner": owner, "device_id": router});
+        let mut new = claim.clone();
+        new["network_id"] = json!(network);
+        let new = rig.creation(Kind::Port, &new);
+        assert_eq!(rig.refuses(new), asks_for_it);
+        let change = rig.change(Kind::Port, &mine, &claim);
+        assert_eq!(rig.refuses(change), asks_for_it);
+    }
+    // With no such router it is but a word.
+    rig.update(
+        Kind::Port,
+        &mine,
+        json!({"device_owner": owner::ROUTER_INTERFACE, "device_id": "elsewhere"}),
+    );
+    let other = rig.create(Kind::Port, json!({"network_id": network}));
+    rig.act(add(&router, json!({"port_id": other})));
+    let interface = rig.ports_of_owner(owner::ROUTER_INTERFACE);
+    let interface = interface.iter().find(|port| *port.device_id == *router);
+    let interface = interface.expect("the router took it").id.to_string();
+    rig.update(
+        Kind::Port,
+        &interface,
+        json!({"device_owner": owner::ROUTER_INTERFACE, "device_id": router, "name": "same"}),
+    );
+
+    rig.actor = member("stranger");
+    let theirs = rig.create(Kind::Network, json!({}));
+    let claim = json!({
+        "network_id": theirs, "device_owner": owner::ROUTER_INTERFACE, "device_id": router,
+    });
+    let claim = rig.creation(Kind::Port, &claim);
+    assert_eq!(
+        rig.refuses(claim),
+        format!(
+            "409 DeviceIDNotOwnedByTenant: The following device_id {router} is not owned by your \
+             tenant or matches another tenants router."
+        )
+    );
+}
+
+#[test]
+fn floating_ips_that_lead_nowhere_go_with_their_network() {
+    let mut rig = Rig::new();
+    let public = rig.public();
+    let (network, subnet) = rig.network("10.0.0.0/24");
+    let gateway = json!({"external_gateway_info": {"network_id": public}});
+    let router = rig.create(Kind::Router, gateway);
+    rig.act(add(&router, json!({"subnet_id": subnet})));
+    let port = rig.create(Kind::Port, json!({"network_id": network}));
+    rig.create(Kind::FloatingIp, json!({"floating_network_id": public}));
+    let used = json!({"floating_network_id": public, "port_id": port});
+    let used = rig.create(Kind::FloatingIp, used);
+    let refused = rig.refuses(deletion(Kind::Network, &public));
+    assert!(refused.starts_with("409 NetworkInUse"), "{refused}");
+    assert_eq!(rig.state.floating_ips.len(), 2, "a refusal changes nothing");
+
+    rig.update(Kind::FloatingIp, &used, json!({"port_id": null}));
+    rig.update(Kind::Router, &router, json!({"external_gateway_info": {}}));
+    rig.delete(Kind::Network, &public);
+    assert!(rig.state.floating_ips.is_empty());
+    assert!(rig.ports_of_owner(owner::FLOATING_IP).is_empty());
+}
+
+#[test]
 fn a_floating_ip_finds_its_router_and_keeps_what_it_needs() {
     let mut rig = Rig::new();
     let public = rig.public();
