@@ -304,8 +304,13 @@ fn save(txn: &mut Txn<'_>, current: &Port, port: Port) -> PortId {
 }
 
 fn change_mac(txn: &mut Txn<'_>, port: &mut Port, draft: &Draft) -> Result<(), Refusal> {
-    let Some(mac) = draft.parsed::<Mac>("mac_address") else {
+    if !draft.given("mac_address") {
         return Ok(());
+    }
+    // Null asks for a fresh one.
+    let mac = match draft.parsed::<Mac>("mac_address") {
+        Some(mac) => mac,
+        None => free_mac(txn, port.network_id, None)?,
     };
     if mac == port.mac_address {
         return Ok(());

@@ -27,7 +27,7 @@ fn read(body: &Value) -> Result<Vec<Route>, Refusal> {
     let row = attrs::ROUTER.attr("routes");
     let read = row.map(|row| row.read(given.clone())).transpose();
     let read = read.map_err(|bad| Refusal::of_input(bad.kind, bad.message))?;
-    parse(&read.flatten().unwrap_or(given))
+    parse(&read.unwrap_or(given))
 }
 
 /// All at once, beside whatever others add at the same time.

@@ -97,8 +97,7 @@ fn filter(attr: &'static Attr, values: &[&str]) -> Result<Filter, Fault> {
 fn literals(attr: &Attr, value: &str) -> Result<Vec<Vec<u8>>, BadInput> {
     let encode = |value: &Value| value.to_string().into_bytes();
     if attr.convert.is_some() {
-        let converted = attr.converted(value.into())?;
-        return Ok(converted.iter().map(encode).collect());
+        return Ok(vec![encode(&attr.converted(value.into())?)]);
     }
     let value = match attr.name {
         "agent_type" => agent_type(value),

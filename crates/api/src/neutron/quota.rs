@@ -134,7 +134,7 @@ fn limit(name: &str, value: &Value) -> Result<Value, Fault> {
         "force" | "check_limit" => Attr::new("").to(To::Boolean),
         _ => Attr::new("").to(To::Int),
     };
-    let value = attr.read(value.clone())?.unwrap_or_default();
+    let value = attr.read(value.clone())?;
     if value.as_i64().is_some_and(|limit| limit < -1) {
         let limit = str(&value);
         return Err(BadInput::new(

@@ -623,10 +623,8 @@ fn gateway_info(value: &mut Value) -> Checked {
     }
     let map = value.as_object_mut().expect("it is a dictionary");
     uuid(&map["network_id"])?;
-    if let Some(snat) = map.get_mut("enable_snat")
-        && let Some(converted) = super::To::Boolean.apply(snat.take())?
-    {
-        *snat = converted;
+    if let Some(snat) = map.get_mut("enable_snat") {
+        *snat = super::To::Boolean.apply(snat.take())?;
     }
     map.get_mut("external_fixed_ips")
         .map_or(Ok(()), |fixed| Is::FixedIps.check(fixed))?;

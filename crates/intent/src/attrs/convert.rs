@@ -19,8 +19,8 @@ pub enum To {
     /// Names that DNS does not tell apart by case.
     Lower,
     NoneToList,
-    /// Null means that the server chooses.
-    NoneToUnset,
+    /// Null stays: a MAC address that the server chooses anew.
+    MacIfNone,
     Ip,
     Cidr,
     Pools,
@@ -33,15 +33,7 @@ pub enum To {
 }
 
 impl To {
-    /// The converted value, or `None` for "not given".
-    pub(super) fn apply(self, value: Value) -> Result<Option<Value>, BadInput> {
-        if self == Self::NoneToUnset {
-            return Ok(Some(value).filter(|value| !value.is_null()));
-        }
-        self.convert(value).map(Some)
-    }
-
-    fn convert(self, value: Value) -> Result<Value, BadInput> {
+    pub(super) fn apply(self, value: Value) -> Result<Value, BadInput> {
         match self {
             Self::Boolean => boolean(&value),
             Self::BooleanOrNone | Self::Cidr | Self::Prefix | Self::Protocol | Self::PortValue
@@ -54,7 +46,7 @@ impl To {
             Self::Text => Ok(python::str(&value).into()),
             Self::Lower => lower(value),
             Self::NoneToList if value.is_null() => Ok(json!([])),
-            Self::NoneToList | Self::NoneToUnset => Ok(value),
+            Self::NoneToList | Self::MacIfNone => Ok(value),
             Self::Ip => Ok(ip(value)),
             Self::Cidr => cidr(&value),
             Self::Pools => pools(value),

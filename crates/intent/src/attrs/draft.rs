@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Attr, Default, Table, python};
+use super::{Attr, Default, Table, To, python};
 
 /// What a request asks to set, checked against the table: names from the rows, values in the form
 /// that the rows' conversions give. The owner is under `project_id`, whichever name the request
@@ -133,31 +133,28 @@ impl Table {
             let Some(value) = draft.remove(draft_name(attr)) else {
                 continue;
             };
-            if let Some(value) = attr.read(value)? {
-                draft.insert(draft_name(attr), value);
-            }
+            draft.insert(draft_name(attr), attr.read(value)?);
         }
         Ok(draft)
     }
 }
 
 impl Attr {
-    /// Converts and checks one value; `None` when the conversion makes it "not given".
-    pub fn read(&self, value: Value) -> Result<Option<Value>, BadInput> {
-        let Some(mut value) = self.converted(value)? else {
-            return Ok(None);
-        };
-        if let Some(is) = self.validate {
+    /// Converts and checks one value.
+    pub fn read(&self, value: Value) -> Result<Value, BadInput> {
+        let mut value = self.converted(value)?;
+        let chosen_here = self.convert == Some(To::MacIfNone) && value.is_null();
+        if let Some(is) = self.validate.filter(|_| !chosen_here) {
             is.check(&mut value)
                 .map_err(|reason| reason.of_attribute(self.name))?;
         }
-        Ok(Some(value))
+        Ok(value)
     }
 
-    pub fn converted(&self, value: Value) -> Result<Option<Value>, BadInput> {
+    pub fn converted(&self, value: Value) -> Result<Value, BadInput> {
         match self.convert {
             Some(to) => to.apply(value),
-            None => Ok(Some(value)),
+            None => Ok(value),
         }
     }
 }

@@ -47,7 +47,7 @@ fn converter(to: To) -> &'static str {
         To::Text => "convert_to_string",
         To::Lower => "convert_string_to_case_insensitive",
         To::NoneToList => "convert_none_to_empty_list",
-        To::NoneToUnset => "convert_to_mac_if_none",
+        To::MacIfNone => "convert_to_mac_if_none",
         To::Ip => "convert_ip_to_canonical_format",
         To::Cidr => "convert_cidr_to_canonical_format",
         To::Pools => "convert_allocation_pools_to_canonical_format",
@@ -173,9 +173,11 @@ fn a_creation_is_filled_with_defaults_and_converted() {
 }
 
 #[test]
-fn null_where_the_server_chooses_is_not_given() {
+fn null_asks_for_a_mac_of_the_servers_choice_and_is_not_the_same_as_nothing() {
     let network = "705f0c3b-dfc1-43ec-8b18-4ba2978ef624";
     let draft = create(&PORT, &json!({"network_id": network, "mac_address": null})).expect("good");
+    assert_eq!(draft["mac_address"], Value::Null);
+    let draft = create(&PORT, &json!({ "network_id": network })).expect("good");
     assert!(!draft.contains_key("mac_address"));
 }
 

@@ -103,3 +103,22 @@ fn all_subnets_of_a_network_are_of_segments_or_none_is() {
          segment cannot have its segment association changed."
     );
 }
+
+#[test]
+fn a_port_whose_mac_is_set_to_null_gets_a_fresh_one() {
+    let mut rig = Rig::new();
+    let network = rig.create(Kind::Network, json!({}));
+    let mac = |rig: &Rig, port: &str| {
+        let id: PortId = port.parse().expect("an id");
+        rig.state.ports[&id].mac_address
+    };
+    let port = rig.create(
+        Kind::Port,
+        json!({"network_id": network, "mac_address": null}),
+    );
+    let first = mac(&rig, &port);
+    rig.update(Kind::Port, &port, json!({"name": "other"}));
+    assert_eq!(mac(&rig, &port), first);
+    rig.update(Kind::Port, &port, json!({"mac_address": null}));
+    assert_ne!(mac(&rig, &port), first);
+}

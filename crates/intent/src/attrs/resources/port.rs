@@ -46,7 +46,7 @@ const ROWS: &[Attr] = &[
         .post()
         .put()
         .unset()
-        .to(To::NoneToUnset)
+        .to(To::MacIfNone)
         .is(Is::Mac)
         .filter()
         .sort()
