@@ -1,12 +1,14 @@
 # make demo       a whole small cloud on this machine, left running; make demo-down ends it
-# make test       every check there is: format, lints, unit tests, end-to-end tests in labs
-# make test-long  the end-to-end tests that take long, servers killed 50 times under load, and
-#                 every part of the recorded hosts broken once and walked over, and a million
-#                 requests that nobody means well
+# make test       every check there is: format, lints, unit tests, end-to-end tests in labs, and
+#                 unchanged OpenStack clients
+# make test-long  the end-to-end tests that take long, servers killed 50 times under load, every
+#                 part of the recorded hosts broken once and walked over, a million requests that
+#                 nobody means well, the clients with a real Keystone, and tempest
 # make bench      the store's and the server's figures, with all syncing on
 # make test-kernel  end-to-end tests under Debian's stock kernel, in a virtual machine
 #
 # What is missing on a fresh Debian 12 is installed first: packages, a Rust toolchain, cargo-nextest.
+# The clients come from PyPI, pinned, into target/venvs.
 .PHONY: demo demo-down test test-long test-kernel bench build
 
 NUCLEON := target/release/nucleon
@@ -26,14 +28,14 @@ build:
 	cargo build --release --locked -p cli
 
 test:
-	$(AS_ROOT) tools/install build lab test
+	$(AS_ROOT) tools/install build lab test clients
 	tools/install rust nextest
-	tools/lanes check rig e2e
+	tools/lanes check rig e2e clients
 
 test-long:
-	$(AS_ROOT) tools/install build lab test
+	$(AS_ROOT) tools/install build lab test clients
 	tools/install rust nextest
-	tools/lanes long kill breaks fuzz
+	tools/lanes long kill breaks fuzz keystone tempest
 
 test-kernel:
 	$(AS_ROOT) tools/install build lab test kernel

@@ -9,7 +9,8 @@ A script is lines; `#` begins a comment. A line is a command, and what must come
     id = network show red -f value -c id    succeeds; $id stands for the output from here on
 
 Importing a client takes longer than most of its commands, so all run in one process; each has its
-own shell object, as if it were called anew. Usage: driver.py openstack|neutron SCRIPT
+own shell object, as if it were called anew. Usage: driver.py openstack|neutron SCRIPT [NAME=VALUE …],
+where $NAME stands for the value in the script.
 """
 
 import contextlib
@@ -74,9 +75,9 @@ def verdict(code, out, err, kind, expected):
     return None
 
 
-def main(which, script):
+def main(which, script, *given):
     client = {"openstack": openstack, "neutron": neutron}[which]
-    kept, passed, failed = {}, 0, 0
+    kept, passed, failed = dict(pair.split("=", 1) for pair in given), 0, 0
     for number, line in enumerate(open(script), 1):
         line = line.split("#", 1)[0].strip() if line.lstrip().startswith("#") else line.strip()
         if not line:
@@ -97,4 +98,4 @@ def main(which, script):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(*sys.argv[1:]))

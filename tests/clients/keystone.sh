@@ -2,22 +2,29 @@
 # A real Keystone from PyPI for the tests, with PostgreSQL under it (on SQLite it says "database is
 # locked" under load). Runs in the foreground; when it ends, both end.
 # Usage: keystone.sh VENV DIR KEYSTONE_PORT POSTGRES_PORT
-# Afterwards: user admin, password secret, project admin, domain default; user nucleon in project
-# service, same password, roles admin and service.
+# Afterwards: user admin, password secret, project admin, domain default. PostgreSQL does not run as
+# root: then it is the user postgres of Debian's package.
 set -euo pipefail
 venv=$1 dir=$2 port=$3 pgport=$4
 bin=$(ls -d /usr/lib/postgresql/*/bin | tail -n 1)
 mkdir -p "$dir"
 dir=$(cd "$dir" && pwd)
 chmod 755 "$dir"
-install -d -o postgres "$dir/pg" "$dir/sock"
+if [ "$(id -u)" = 0 ]; then
+  owner=postgres
+  as_owner=(setpriv --reuid postgres --regid postgres --init-groups)
+else
+  owner=$(id -un)
+  as_owner=()
+fi
+install -d -o "$owner" "$dir/pg" "$dir/sock"
 
-as_postgres() { runuser -u postgres -- "$@"; }
-as_postgres "$bin/initdb" -D "$dir/pg" -A trust -U keystone >"$dir/initdb.log"
-as_postgres "$bin/postgres" -D "$dir/pg" -k "$dir/sock" -h 127.0.0.1 -p "$pgport" \
+"${as_owner[@]}" "$bin/initdb" -D "$dir/pg" -A trust -U keystone >"$dir/initdb.log"
+"${as_owner[@]}" "$bin/postgres" -D "$dir/pg" -k "$dir/sock" -h 127.0.0.1 -p "$pgport" \
   -c fsync=off -c max_connections=60 >"$dir/postgres.log" 2>&1 &
 pg=$!
-trap 'kill $pg ${web:-} 2>/dev/null; wait' EXIT
+# SIGINT: without waiting for connections to be given up.
+trap 'kill ${web:-} 2>/dev/null; kill -INT $pg; wait' EXIT
 trap 'exit 0' INT TERM
 for _ in $(seq 100); do
   "$bin/pg_isready" -q -h 127.0.0.1 -p "$pgport" -U keystone && break
@@ -44,8 +51,9 @@ enforce_scope = false
 CONF
 manage() { "$venv/bin/keystone-manage" --config-file "$dir/keystone.conf" "$@" >>"$dir/manage.log" 2>&1; }
 manage db_sync
-manage fernet_setup --keystone-user root --keystone-group root
-manage credential_setup --keystone-user root --keystone-group root
+me=$(id -un) group=$(id -gn)
+manage fernet_setup --keystone-user "$me" --keystone-group "$group"
+manage credential_setup --keystone-user "$me" --keystone-group "$group"
 url=http://127.0.0.1:$port/v3
 manage bootstrap --bootstrap-password secret --bootstrap-admin-url "$url" \
   --bootstrap-internal-url "$url" --bootstrap-public-url "$url" --bootstrap-region-id RegionOne
