@@ -4,8 +4,12 @@
 //! | question | parameters | answer |
 //! |---|---|---|
 //! | `snapshot` | none | `{"host": NAME, "files": {PATH: TEXT, …}}`: the files of `tools/collect.sh` |
+//! | `capture` | [`capture::Request`] | `{"frames": [FRAME, …]}` |
+//! | `inject` | [`inject::Request`] | `{"injected": true}` |
 //!
 //! What can't be answered is answered with `{"error": SENTENCE}`.
+pub mod capture;
+pub mod inject;
 pub mod snapshot;
 
 use std::error::Error;
@@ -17,14 +21,30 @@ use crate::server::Question;
 
 /// The answer to a question.
 pub async fn answer(config: &Config, asked: &Question) -> Json {
-    let answer: Result<Json, Box<dyn Error + Send + Sync>> = match asked.question.as_str() {
-        "snapshot" => snapshot::collect(config)
-            .await
-            .map(|files| json!({ "host": config.host, "files": files }))
-            .map_err(Into::into),
-        other => Err(format!("this agent does not know the question '{other}'").into()),
-    };
+    let answer = try_answer(config, asked).await;
     answer.unwrap_or_else(|error| json!({ "error": crate::chain(&*error) }))
+}
+
+async fn try_answer(
+    config: &Config,
+    asked: &Question,
+) -> Result<Json, Box<dyn Error + Send + Sync>> {
+    let parameters = asked.parameters.clone();
+    Ok(match asked.question.as_str() {
+        "snapshot" => {
+            let files = snapshot::collect(config).await?;
+            json!({ "host": config.host, "files": files })
+        }
+        "capture" => {
+            let frames = capture::capture(&serde_json::from_value(parameters)?).await?;
+            json!({ "frames": frames })
+        }
+        "inject" => {
+            inject::inject(config, &serde_json::from_value(parameters)?).await?;
+            json!({ "injected": true })
+        }
+        other => return Err(format!("this agent does not know the question '{other}'").into()),
+    })
 }
 
 #[cfg(test)]

@@ -72,9 +72,14 @@ impl Agents {
             "deadline_seconds": patience.as_secs(),
         });
         let sent = line.send(asked).await;
-        let outcome = tokio::time::timeout(patience, answered).await;
+        let outcome = tokio::select! {
+            outcome = tokio::time::timeout(patience, answered) => Some(outcome),
+            // It went away while it was asked.
+            () = line.closed() => None,
+        };
         lock(&self.waiting).remove(&id);
         sent.map_err(|_| absent())?;
+        let outcome = outcome.ok_or_else(absent)?;
         outcome.ok().and_then(Result::ok).ok_or(AskError::Late {
             host: host.to_owned(),
             seconds: patience.as_secs(),

@@ -54,6 +54,8 @@ fn hosts_answer_what_they_are_asked() {
     );
     assert_eq!(ask(&rig, "c9", "drift", &json!({})).status, 404);
 
+    sees_a_frame_that_was_injected(&mut rig);
+
     // What waits for others, such as a network's DHCP server to be plugged, is no drift.
     soon("all hosts are as they should be", || {
         doctor(&rig, &[]).status.success()
@@ -90,4 +92,37 @@ fn hosts_answer_what_they_are_asked() {
         lines = lines_of(&output);
         output.status.code() == Some(1) && lines.contains("! c2: host c2 is not connected")
     });
+}
+
+/// A frame that a's host is given as a's crosses the tunnel and is seen where b is.
+fn sees_a_frame_that_was_injected(rig: &mut Rig) {
+    rig.add("b", "c2", "red");
+    let rig = &*rig;
+    let (a, b) = (&rig.guest("a").guest.port, &rig.guest("b").guest.port);
+    rig.guest("a").must_ping(rig.guest("b").ip());
+    let bare = |mac: &str| mac.replace(':', "");
+    let frame = format!("{}{}88b5{}", bare(&b.mac), bare(&a.mac), "2a".repeat(46));
+    let where_from = json!({
+        "bridge": "br-int", "port": host::names::qvo(&a.id.to_string()), "frame": frame,
+    });
+    let where_to = json!({
+        "device": host::names::tap(&b.id.to_string()), "filter": "ether proto 0x88b5",
+        "frames": 1, "seconds": 20,
+    });
+    std::thread::scope(|scope| {
+        let seen = scope.spawn(|| ask(rig, "c2", "capture", &where_to));
+        soon("the frame is seen", || {
+            let said = ask(rig, "c1", "inject", &where_from).body;
+            assert_eq!(said["injected"], true, "{said}");
+            seen.is_finished()
+        });
+        let seen = seen.join().unwrap().body;
+        assert_eq!(seen["frames"][0]["bytes"], frame, "{seen}");
+    });
+    let nowhere = json!({"device": "nothing0", "seconds": 1});
+    let said = ask(rig, "c2", "capture", &nowhere).body;
+    assert!(
+        said["error"].as_str().unwrap().contains("nothing0"),
+        "{said}"
+    );
 }

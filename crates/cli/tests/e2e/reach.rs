@@ -121,3 +121,31 @@ fn a_flat_network_leads_outside() {
             .success()
     );
 }
+
+#[test]
+fn the_first_packet_to_a_new_guest_arrives() {
+    let mut rig = Rig::cloud();
+    rig.network("red", "10.1.0.0/24");
+    rig.network("blue", "10.2.0.0/24");
+    rig.add("a", "c1", "red");
+    rig.add("z", "c2", "red");
+    // The tunnel itself has found its other end.
+    rig.guest("a").must_ping(rig.guest("z").ip());
+    rig.guest("z").must_ping(rig.guest("a").ip());
+    for number in 1..=5 {
+        let name = format!("red{number}");
+        rig.add(&name, "c2", "red");
+        let said = rig
+            .guest("a")
+            .exec(&format!("ping -n -c 1 -W 1 {}", rig.guest(&name).ip()));
+        assert!(
+            said.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&said.stdout)
+        );
+    }
+    // The first guest of a network on its host, where nothing of the network was before.
+    rig.add("blue1", "c1", "blue");
+    rig.add("blue2", "c2", "blue");
+    assert!(rig.guest("blue1").pings_once(rig.guest("blue2").ip()));
+}

@@ -305,10 +305,13 @@ pub(super) fn dhcp_role(state: &State, network_id: NetworkId, host: &HostName) -
     }
 }
 
-/// A port of another host that is up is announced here, as layer 2 population does.
+/// A port of another host is announced here, as layer 2 population does, but as soon as it is bound:
+/// when its host says that it is up, the others know the way already, and a host that says for a
+/// moment that it is down makes nobody unlearn it.
 pub(super) fn neighbour(port: &Port, host: &HostName) -> Option<Neighbour> {
     let binding = port.active_binding()?;
-    let elsewhere = binding.host != *host && port.status == PortStatus::Active;
+    let expected = binding.vif_type == VifType::Ovs && port.admin_state_up;
+    let elsewhere = binding.host != *host && (expected || port.status == PortStatus::Active);
     elsewhere.then(|| Neighbour {
         port_id: port.id,
         network_id: port.network_id,
