@@ -376,12 +376,7 @@ fn ours_by_name(name: &str, port: &Port) -> Option<Port> {
                 || name.starts_with("int-")
                 || name.starts_with("phy-")
         }
-        kind @ ("gre" | "vxlan" | "geneve") => {
-            let rest = name
-                .strip_prefix(kind)
-                .and_then(|rest| rest.strip_prefix('-'));
-            rest.is_some_and(|rest| rest.len() == 8 && rest.bytes().all(|c| c.is_ascii_hexdigit()))
-        }
+        kind @ ("gre" | "vxlan" | "geneve") => names::is_tunnel(kind, name),
         "internal" => {
             interface.external_ids.contains_key("iface-id")
                 && service.iter().any(|prefix| name.starts_with(prefix))

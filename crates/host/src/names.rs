@@ -124,23 +124,50 @@ pub fn ipset(group: &str, family: Family) -> String {
     name
 }
 
-/// A tunnel's port: its kind and the other end's address in hexadecimal.
+/// The longest name of a device.
+const LONGEST: usize = 15;
+
+/// A tunnel's port: its kind, and the other end's address in hexadecimal. An IPv6 address is too long
+/// for that: as much of its hash as fits stands for it.
 pub fn tunnel(kind: &str, remote: std::net::IpAddr) -> String {
     match remote {
         std::net::IpAddr::V4(ip) => format!("{kind}-{:08x}", u32::from(ip)),
         std::net::IpAddr::V6(ip) => {
-            // Neutron hashes v6 addresses to fit a name; the low half, that tells hosts apart, fits too.
-            let low = u128::from(ip) as u32;
-            format!("{kind}-{low:08x}")
+            let hash = sha1_smol::Sha1::from(ip.to_string()).digest().bytes();
+            let length = LONGEST.saturating_sub(kind.len() + 1);
+            format!("{kind}-{}", base32(&hash, length))
         }
     }
+}
+
+/// Whether a port of this kind has a name that [`tunnel`] gives.
+pub fn is_tunnel(kind: &str, name: &str) -> bool {
+    let rest = name
+        .strip_prefix(kind)
+        .and_then(|rest| rest.strip_prefix('-'));
+    rest.is_some_and(|rest| {
+        let address = rest.len() == 8 && rest.bytes().all(|c| c.is_ascii_hexdigit());
+        let hash = name.len() == LONGEST && rest.bytes().all(|c| BASE32.contains(&c));
+        address || hash
+    })
+}
+
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The first `length` digits of it, each of five bits.
+fn base32(bytes: &[u8], length: usize) -> String {
+    let bit = |n: usize| bytes.get(n / 8).map_or(0, |byte| (byte >> (7 - n % 8)) & 1);
+    let digit = |n: usize| (0..5).fold(0, |digit, place| digit << 1 | bit(5 * n + place));
+    (0..length)
+        .map(|n| char::from(BASE32[usize::from(digit(n))]))
+        .collect()
 }
 
 /// The patch ports between br-int and a provider bridge: br-int's end, the bridge's end.
 pub fn provider_patch(bridge: &str) -> (String, String) {
     let end = |prefix: &str| {
         let mut name = format!("{prefix}{bridge}");
-        truncate(&mut name, 15);
+        truncate(&mut name, LONGEST);
         name
     };
     (end("int-"), end("phy-"))
@@ -168,6 +195,21 @@ mod tests {
             tunnel("vxlan", "10.30.0.11".parse().unwrap()),
             "vxlan-0a1e000b"
         );
+        let six = "2001:db8::b".parse().unwrap();
+        assert_eq!(tunnel("vxlan", six), "vxlan-jgej6fwy3");
+        assert_eq!(tunnel("gre", six), "gre-jgej6fwy3rf");
+        let six = "fd00:30::11".parse().unwrap();
+        assert_eq!(tunnel("geneve", six), "geneve-xk7alx4h");
+        for (kind, name) in [
+            ("vxlan", "vxlan-0a1e000b"),
+            ("vxlan", "vxlan-jgej6fwy3"),
+            ("gre", "gre-jgej6fwy3rf"),
+        ] {
+            assert!(is_tunnel(kind, name), "{name}");
+        }
+        for (kind, name) in [("vxlan", "vxlan-mine"), ("gre", "vxlan-0a1e000b")] {
+            assert!(!is_tunnel(kind, name), "{name}");
+        }
         assert_eq!(
             provider_patch("br-ex"),
             ("int-br-ex".to_owned(), "phy-br-ex".to_owned())
