@@ -46,3 +46,4 @@ bench: build
 	$(AS_ROOT) tools/install test
 	cargo run --release --locked -p bench -- store
 	cargo run --release --locked -p bench -- http
+	cargo run --release --locked -p bench -- walk

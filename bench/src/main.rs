@@ -1,12 +1,13 @@
 //! Benchmarks: `bench store` measures the bare store's batched commits, `bench http` a built
-//! server over HTTP, `bench agent` a built agent on a host of its own. Each prints a
-//! line for each figure.
+//! server over HTTP, `bench agent` a built agent on a host of its own, `bench walk` packets
+//! followed through a large cloud in memory. Each prints a line for each figure.
 
 mod agent;
 mod empty;
 mod http;
 mod machine;
 mod store;
+mod walk;
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -50,6 +51,13 @@ enum Bench {
         #[arg(long, default_values_t = [200, 500])]
         ports: Vec<usize>,
     },
+    /// Walks and `reach` over a cloud that is made in memory out of intent alone
+    Walk {
+        #[arg(long, default_value_t = 1_000)]
+        ports: usize,
+        #[arg(long, default_value_t = 50)]
+        hosts: usize,
+    },
     /// Answers every request with nothing: what `http` compares with
     #[command(hide = true)]
     Empty { listen: std::net::SocketAddr },
@@ -74,6 +82,9 @@ fn main() -> ExitCode {
     // These move this thread into namespaces of its own: no other may run yet.
     let done = match Bench::parse() {
         Bench::Agent { binary, ports } => ports.iter().try_for_each(|n| agent::run(&binary, *n)),
+        Bench::Walk { ports, hosts } => {
+            walk::run(&walk::Size { ports, hosts }).map_err(io::Error::other)
+        }
         other => tokio::runtime::Runtime::new().and_then(|runtime| runtime.block_on(other.run())),
     };
     match done {
@@ -108,7 +119,7 @@ impl Bench {
                 run.all(&ports, &store).await
             }
             Bench::Empty { listen } => empty::serve(listen).await,
-            Bench::Agent { .. } => Ok(()),
+            Bench::Agent { .. } | Bench::Walk { .. } => Ok(()),
         }
     }
 }

@@ -16,13 +16,12 @@ const HERE: &str = "http://127.0.0.1:9696";
 
 /// The state to look at.
 #[derive(Debug, clap::Args)]
-#[group(id = "state", multiple = false, args = ["snapshot", "lab", "api"])]
 pub(crate) struct Source {
     /// A folder of collected texts, one folder a host (`nucleon snapshot`, tools/collect.sh)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["lab", "api"])]
     pub(crate) snapshot: Option<PathBuf>,
     /// Collect from a lab's hosts now
-    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "lab")]
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "lab", conflicts_with = "api")]
     pub(crate) lab: Option<String>,
     /// The folder that keeps labs
     #[arg(long, value_name = "DIR", requires = "lab")]
@@ -176,4 +175,34 @@ fn collect(
     read_folder(&scratch, "", files)?;
     fs::remove_dir_all(&scratch)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        source: Source,
+    }
+
+    fn parsed(words: &[&str]) -> Option<Source> {
+        let words = std::iter::once(&"walk").chain(words);
+        Line::try_parse_from(words).ok().map(|line| line.source)
+    }
+
+    #[test]
+    fn one_place_is_named_and_how_to_look_at_it() {
+        let source = parsed(&["--snapshot", "dir", "--wanted"]).unwrap();
+        assert!(source.wanted && source.snapshot.is_some());
+        assert!(parsed(&["--snapshot", "dir", "--with", "file"]).is_some());
+        assert!(parsed(&["--api", "http://localhost:9696", "--wanted"]).is_some());
+        assert!(parsed(&["--lab", "--lab-dir", "dir"]).is_some());
+        assert!(parsed(&[]).is_some());
+        assert!(parsed(&["--snapshot", "dir", "--lab"]).is_none());
+        assert!(parsed(&["--snapshot", "dir", "--api", "url"]).is_none());
+        assert!(parsed(&["--observed", "--wanted"]).is_none());
+    }
 }
