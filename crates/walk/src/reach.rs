@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::cloud::Port;
 use crate::question::{Question, plan};
 use crate::report::Verdict;
-use crate::run::trace;
+use crate::run::ends;
 use crate::world::World;
 
 /// What to ask.
@@ -145,8 +145,7 @@ fn ask(world: &World, wish: &Wish, from: &Port, to: &Port) -> Reaches {
     let Ok(plan) = plan(world, &question) else {
         return Reaches::Unknown;
     };
-    let seen = trace(world, &plan);
-    match (seen.verdict, seen.replied) {
+    match ends(world, &plan) {
         (Verdict::Delivered, true) => Reaches::Yes,
         (Verdict::Delivered, false) => Reaches::OneWay,
         (Verdict::Dropped, _) => Reaches::No,

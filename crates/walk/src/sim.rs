@@ -128,6 +128,8 @@ pub struct Sim<'w> {
     pub asked: Vec<Asked>,
     pub requests: Vec<Request>,
     pub notes: Vec<String>,
+    /// Nobody reads the steps: what is costly to put into words is left out of them.
+    pub quiet: bool,
     queue: VecDeque<Event>,
     fuel: u32,
     depth: u32,
@@ -151,6 +153,7 @@ impl<'w> Sim<'w> {
             asked: Vec::new(),
             requests: Vec::new(),
             notes: Vec::new(),
+            quiet: false,
             queue: VecDeque::new(),
             fuel: FUEL,
             depth: 0,
@@ -170,7 +173,11 @@ impl<'w> Sim<'w> {
             place: spot.place.to_owned(),
             device: spot.device.to_owned(),
             what: what.into(),
-            packet: packet.to_string(),
+            packet: if self.quiet {
+                String::new()
+            } else {
+                packet.to_string()
+            },
             ..Step::default()
         };
         self.nodes.push(Node { step, parent });
@@ -185,9 +192,17 @@ impl<'w> Sim<'w> {
         step
     }
 
+    /// The same, where the rule is long and has to be put into words first.
+    pub fn because_of(&mut self, step: StepId, rule: impl FnOnce() -> String) {
+        if !self.quiet {
+            self.because(step, rule());
+        }
+    }
+
     /// The object of intent behind a step, when the thing that acted carries it.
     pub fn intent(&mut self, step: StepId, why: &host::Why) -> StepId {
         if let Some(node) = self.nodes.get_mut(step)
+            && !self.quiet
             && !why.causes.is_empty()
         {
             node.step.intent = Some(why.to_string());
@@ -197,6 +212,9 @@ impl<'w> Sim<'w> {
 
     /// Note on a step what it changed in the packet's headers.
     pub fn changed(&mut self, step: StepId, before: &Packet, after: &Packet) {
+        if self.quiet {
+            return;
+        }
         for (field, before, after) in before.changes(after) {
             self.change(step, field, before, after);
         }

@@ -22,6 +22,8 @@ pub struct World {
     switch_ports: BTreeMap<(String, String), String>,
     /// By host and device: the guest behind it.
     guests: BTreeMap<(String, String), String>,
+    /// By address: the host that has it, or whose tunnels say so.
+    tunnel_hosts: BTreeMap<IpAddr, String>,
     /// By physical network: the cards on it, as host, bridge and interface.
     pub segments: BTreeMap<String, BTreeSet<Card>>,
     /// The MACs by which the outside is known.
@@ -111,6 +113,7 @@ impl World {
             self.guests
                 .insert((port.host.clone(), names::tap(&port.id)), port.id.clone());
         }
+        self.find_addresses();
         self.find_cards();
         self.gateways = crate::outside::macs(self);
     }
@@ -275,20 +278,29 @@ impl World {
 
     /// The host that has an address on a device of its own, by that or by its tunnels' word.
     pub fn host_with(&self, ip: IpAddr) -> Option<&str> {
-        let owns = |state: &Arc<HostState>| {
-            let root = state.root();
-            root.is_some_and(|r| r.addrs.keys().any(|a| a.net.addr() == ip))
-        };
-        let claims = |state: &Arc<HostState>| {
-            let mut interfaces = state.bridges.values().flat_map(Bridge::interfaces);
-            interfaces.any(|(_, i)| is_tunnel(i) && option_ip(i, "local_ip") == Some(ip))
-        };
-        let hosts = || self.hosts.iter();
-        let owner = hosts().find(|(_, s)| owns(s));
-        // Without addresses in the snapshot, what the tunnels say has to do.
-        let by_word =
-            || hosts().find(|(_, s)| s.root().is_none_or(|r| r.addrs.is_empty()) && claims(s));
-        owner.or_else(by_word).map(|(name, _)| name.as_str())
+        self.tunnel_hosts.get(&ip).map(String::as_str)
+    }
+
+    fn find_addresses(&mut self) {
+        self.tunnel_hosts.clear();
+        let mut by_word = BTreeMap::new();
+        for (name, state) in &self.hosts {
+            let addrs = state.root().into_iter().flat_map(|r| r.addrs.keys());
+            let own: Vec<IpAddr> = addrs.map(|a| a.net.addr()).collect();
+            // Without addresses in the snapshot, what the tunnels say has to do.
+            if own.is_empty() {
+                let interfaces = state.bridges.values().flat_map(Bridge::interfaces);
+                let tunnels = interfaces.filter(|(_, i)| is_tunnel(i));
+                let claimed = tunnels.filter_map(|(_, i)| option_ip(i, "local_ip"));
+                by_word.extend(claimed.map(|ip| (ip, name.clone())));
+            }
+            for ip in own {
+                self.tunnel_hosts.entry(ip).or_insert_with(|| name.clone());
+            }
+        }
+        for (ip, name) in by_word {
+            self.tunnel_hosts.entry(ip).or_insert(name);
+        }
     }
 
     /// A port of a bridge with the interface of that name.

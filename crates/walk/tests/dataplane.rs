@@ -5,7 +5,9 @@ mod common;
 
 use common::{check_question, read_folder, reference};
 use serde_json::Value;
+use walk::question::plan;
 use walk::report::Verdict;
+use walk::run;
 use walk::snapshot;
 
 fn scenario(name: &str) {
@@ -19,6 +21,9 @@ fn scenario(name: &str) {
     for (what, result) in checks {
         let question = check_question(&snapshot.world, what);
         let walk = walk::walk(&snapshot.world, &question).unwrap();
+        let plan = plan(&snapshot.world, &question).unwrap();
+        let quick = run::ends(&snapshot.world, &plan);
+        assert_eq!(quick, (walk.verdict, walk.replied), "{what}, without words");
         let passed = walk.verdict == Verdict::Delivered && walk.replied;
         let must_pass = !what.contains("must fail");
         assert_eq!(result[0], true, "{what} was as it should be");

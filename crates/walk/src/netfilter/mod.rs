@@ -333,8 +333,9 @@ impl<'w> Run<'w, '_> {
         (name, chain): (&str, &'w Chain),
         last: &mut StepId,
     ) -> Outcome {
+        let tracker = tracker(at);
         for rule in &chain.rules {
-            let conn = skb.conn.and_then(|(n, _)| sim.mem.conn(&tracker(at), n));
+            let conn = skb.conn.and_then(|(n, _)| sim.mem.conn(&tracker, n));
             match condition::fits(rule, skb, conn, at, self.netns) {
                 Ok(false) => {}
                 Err(what) => {
@@ -377,7 +378,7 @@ impl<'w> Run<'w, '_> {
             word(&rule.target)
         );
         let step = sim.step(Some(*last), spot(at), &skb.packet, what);
-        sim.because(step, crate::text::rule(name, rule));
+        sim.because_of(step, || crate::text::rule(name, rule));
         sim.intent(step, &rule.why);
         *last = step;
         self.verdict(sim, skb, at, rule, step)

@@ -161,7 +161,7 @@ impl<'w> Pipe<'w> {
             &self.packet,
             what,
         );
-        sim.because(self.last, crate::text::flow(key, flow));
+        sim.because_of(self.last, || crate::text::flow(key, flow));
         sim.intent(self.last, &flow.why);
         if flow.is_drop() {
             self.dropped = Some(self.last);

@@ -106,6 +106,36 @@ impl Trace {
     }
 }
 
+/// Does the packet arrive, and the answer? The same as [`trace`] says, without its words.
+pub fn ends(world: &World, plan: &Plan) -> (Verdict, bool) {
+    let mut sim = Sim::new(world);
+    sim.quiet = true;
+    let root = start(&mut sim, plan);
+    send(&mut sim, plan, root);
+    sim.run();
+    let ends = std::mem::take(&mut sim.ends);
+    let asked = sim.asked.len();
+    let taken = ends.iter().find(|end| is_goal(world, plan, end)).cloned();
+    let requests = std::mem::take(&mut sim.requests);
+    let verdict = match &taken {
+        Some(_) => Verdict::Delivered,
+        None if loss(
+            &sim,
+            &ends,
+            &sim.asked[..asked],
+            &target_of(&plan.goal),
+            root,
+        )
+        .unknown =>
+        {
+            Verdict::Unknown
+        }
+        None => Verdict::Dropped,
+    };
+    let answer = answer(&mut sim, plan, &requests, taken.as_ref());
+    (verdict, answer.replied)
+}
+
 /// Send the packet, and the answer if one is due.
 pub fn trace(world: &World, plan: &Plan) -> Trace {
     let mut sim = Sim::new(world);
