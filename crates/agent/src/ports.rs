@@ -5,12 +5,36 @@ use std::time::{Duration, Instant};
 
 use host::HostState;
 use intent::view::{RouterRole, View};
-use intent::{FloatingIpId, FloatingIpStatus, HostName, Port};
+use intent::{FloatingIpId, FloatingIpStatus, HostName, Port, RouterId};
 
 use crate::run::Pass;
 
 /// How long the server has to answer with a changed port before it is told again.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// How long a router may be other than it should be before it has failed: its floating IPs are in
+/// error then. Most of what is wrong after a pass is right after the next.
+const FAILED: Duration = Duration::from_secs(20);
+
+/// How a router stands on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Up,
+    Down,
+    Failed,
+}
+
+impl Standing {
+    /// Of a router with which something is wrong for that long, or that waits for something.
+    fn of(wrong_for: Option<Duration>, waits: bool) -> Standing {
+        match wrong_for {
+            Some(time) if time > FAILED => Standing::Failed,
+            Some(_) => Standing::Down,
+            None if waits => Standing::Down,
+            None => Standing::Up,
+        }
+    }
+}
 
 pub struct Ports {
     host: HostName,
@@ -18,7 +42,9 @@ pub struct Ports {
     told: BTreeMap<String, (bool, Instant)>,
     /// Ports of which it was said that their DHCP server knows them.
     told_dhcp: BTreeSet<String>,
-    told_routers: BTreeMap<String, bool>,
+    told_routers: BTreeMap<String, Standing>,
+    /// Since when something is wrong with a router.
+    wrong_since: BTreeMap<RouterId, Instant>,
     /// Floating IPs whose router was said to be up since they came, and when.
     told_floating: BTreeMap<FloatingIpId, Instant>,
 }
@@ -31,6 +57,7 @@ pub struct Changes {
     pub dhcp_ready: Vec<String>,
     pub routers_up: Vec<String>,
     pub routers_down: Vec<String>,
+    pub routers_failed: Vec<String>,
     /// Floating IPs for whose sake routers are said to be up again.
     pub floating_ips: Vec<FloatingIpId>,
 }
@@ -48,6 +75,7 @@ impl Ports {
             told: BTreeMap::new(),
             told_dhcp: BTreeSet::new(),
             told_routers: BTreeMap::new(),
+            wrong_since: BTreeMap::new(),
             told_floating: BTreeMap::new(),
         }
     }
@@ -67,10 +95,14 @@ impl Ports {
         self.told
             .extend(said.map(|(id, up)| (id.clone(), (up, now))));
         self.told_dhcp.extend(changes.dhcp_ready.iter().cloned());
-        let (up, down) = (changes.routers_up.iter(), changes.routers_down.iter());
-        let said = up.map(|id| (id, true)).chain(down.map(|id| (id, false)));
-        self.told_routers
-            .extend(said.map(|(id, up)| (id.clone(), up)));
+        for (ids, standing) in [
+            (&changes.routers_up, Standing::Up),
+            (&changes.routers_down, Standing::Down),
+            (&changes.routers_failed, Standing::Failed),
+        ] {
+            let said = ids.iter().map(|id| (id.clone(), standing));
+            self.told_routers.extend(said);
+        }
         let said = changes.floating_ips.iter();
         self.told_floating.extend(said.map(|id| (*id, now)));
     }
@@ -107,23 +139,35 @@ impl Ports {
     fn routers(&mut self, view: &View, pass: &Pass, changes: &mut Changes) {
         self.told_floating
             .retain(|id, _| view.floating_ips.contains_key(id));
+        self.wrong_since
+            .retain(|id, _| view.router_roles.contains_key(id));
         for (router, role) in &view.router_roles {
             let id = router.to_string();
-            let is_up = stands(pass, "router", &id);
-            let waiting = match is_up {
-                true => self.waiting_floating_ips(view, role),
-                false => Vec::new(),
+            let standing = self.standing(*router, pass);
+            let waiting = match standing {
+                Standing::Up => self.waiting_floating_ips(view, role),
+                _ => Vec::new(),
             };
-            if self.told_routers.get(&id) != Some(&is_up) || !waiting.is_empty() {
-                let list = if is_up {
-                    &mut changes.routers_up
-                } else {
-                    &mut changes.routers_down
+            if self.told_routers.get(&id) != Some(&standing) || !waiting.is_empty() {
+                let list = match standing {
+                    Standing::Up => &mut changes.routers_up,
+                    Standing::Down => &mut changes.routers_down,
+                    Standing::Failed => &mut changes.routers_failed,
                 };
                 list.push(id);
                 changes.floating_ips.extend(waiting);
             }
         }
+    }
+
+    fn standing(&mut self, router: RouterId, pass: &Pass) -> Standing {
+        let id = router.to_string();
+        if !is_wrong(pass, "router", &id) {
+            self.wrong_since.remove(&router);
+            return Standing::of(None, waits(pass, "router", &id));
+        }
+        let since = self.wrong_since.entry(router).or_insert_with(Instant::now);
+        Standing::of(Some(since.elapsed()), false)
     }
 
     /// Floating IPs of a router that this host serves and that the server holds down still.
@@ -197,14 +241,24 @@ fn plugged(seen: &HostState) -> BTreeMap<String, &str> {
 
 /// Nothing that an object asked for is missing, refused, or waited for.
 fn stands(pass: &Pass, kind: &str, id: &str) -> bool {
-    let concerns = |why: &host::Why| {
-        why.causes
-            .iter()
-            .any(|cause| cause.kind == kind && cause.id == id)
-    };
-    !pass.left.iter().any(|drift| concerns(&drift.why))
-        && !pass.problems.iter().any(|problem| concerns(&problem.why))
-        && !pass.waiting.iter().any(|waiting| concerns(&waiting.why))
+    !is_wrong(pass, kind, id) && !waits(pass, kind, id)
+}
+
+/// Something that an object asked for is missing or refused.
+fn is_wrong(pass: &Pass, kind: &str, id: &str) -> bool {
+    let mut left = pass.left.iter().map(|drift| &drift.why);
+    let mut problems = pass.problems.iter().map(|problem| &problem.why);
+    left.any(|why| concerns(why, kind, id)) || problems.any(|why| concerns(why, kind, id))
+}
+
+fn waits(pass: &Pass, kind: &str, id: &str) -> bool {
+    let mut waiting = pass.waiting.iter().map(|waiting| &waiting.why);
+    waiting.any(|why| concerns(why, kind, id))
+}
+
+fn concerns(why: &host::Why, kind: &str, id: &str) -> bool {
+    let mut causes = why.causes.iter();
+    causes.any(|cause| cause.kind == kind && cause.id == id)
 }
 
 #[cfg(test)]
@@ -246,6 +300,15 @@ mod tests {
             distributed: !centralized,
             snat: false,
         }
+    }
+
+    #[test]
+    fn a_router_fails_when_it_stays_wrong_and_is_down_while_it_is_worked_on() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Standing::of(None, false), Standing::Up);
+        assert_eq!(Standing::of(None, true), Standing::Down);
+        assert_eq!(Standing::of(Some(second), false), Standing::Down);
+        assert_eq!(Standing::of(Some(FAILED + second), false), Standing::Failed);
     }
 
     #[test]

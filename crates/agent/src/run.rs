@@ -441,6 +441,7 @@ impl Agent {
             dhcp_ready: changes.dhcp_ready.clone(),
             routers_up: changes.routers_up.clone(),
             routers_down: changes.routers_down.clone(),
+            routers_failed: changes.routers_failed.clone(),
             notes: Vec::new(),
             hold: self.holding.as_ref().map(|(reason, _)| reason.to_string()),
             revision: self.held.as_ref().map_or(0, |held| held.revision),

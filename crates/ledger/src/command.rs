@@ -166,11 +166,12 @@ pub enum Command {
         down: Vec<PortId>,
         dhcp: Vec<PortId>,
     },
-    /// Routers whose gateway and floating IPs a host now serves.
+    /// Routers whose gateway and floating IPs a host now serves, or no longer, or can't.
     ReportRouters {
         host: HostName,
         up: Vec<RouterId>,
         down: Vec<RouterId>,
+        failed: Vec<RouterId>,
     },
     /// The host's DHCP agent wants the port of its server on a network: made, or kept and given
     /// an address in every subnet that has DHCP.

@@ -154,7 +154,12 @@ fn l3_action(txn: &mut Txn<'_>, command: &Command) -> Result<Answer, Refusal> {
         Command::UnscheduleRouter { agent, router } => schedule_router::remove(txn, agent, router),
         Command::Reschedule => Ok(schedule::again(txn)),
         Command::ReportAgent(report) => Ok(agent::report(txn, report)),
-        Command::ReportRouters { host, up, down } => Ok(router::report(txn, host, up, down)),
+        Command::ReportRouters {
+            host,
+            up,
+            down,
+            failed,
+        } => Ok(router::report(txn, host, up, down, failed)),
         _ => Err(Refusal::nothing_here()),
     }
 }

@@ -160,14 +160,15 @@ pub(crate) fn floating_ips(txn: &Txn<'_>, router: RouterId) -> Vec<Arc<FloatingI
         .collect()
 }
 
-/// A host says which routers it serves now and which no longer: floating IPs are up or down with
-/// them, and the interfaces of a distributed router, which are on no one host, up once they are on
+/// A host says which routers it serves now, which no longer, and which it fails to: floating IPs
+/// are up, down or in error with them, and the interfaces of a distributed router, which are on no one host, up once they are on
 /// any.
 pub(crate) fn report(
     txn: &mut Txn<'_>,
     host: &HostName,
     up: &[RouterId],
     down: &[RouterId],
+    failed: &[RouterId],
 ) -> Answer {
     for router in up {
         for port in interfaces(txn, *router) {
@@ -181,6 +182,9 @@ pub(crate) fn report(
     }
     for router in down {
         floating_ip::set_status(txn, host, *router, FloatingIpStatus::Down);
+    }
+    for router in failed {
+        floating_ip::set_status(txn, host, *router, FloatingIpStatus::Error);
     }
     Answer::Done
 }

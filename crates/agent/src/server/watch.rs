@@ -94,6 +94,8 @@ pub struct Report {
     pub routers_up: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routers_down: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routers_failed: Vec<String>,
     /// Everything else that operators want to see: drift, errors, why it holds still.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

@@ -17,6 +17,8 @@ pub(super) struct Report {
     dhcp_ready: Vec<PortId>,
     routers_up: Vec<RouterId>,
     routers_down: Vec<RouterId>,
+    /// Routers that the host can't make what they should be.
+    routers_failed: Vec<RouterId>,
     /// What operators should read.
     notes: Vec<String>,
     /// Why the host holds still.
@@ -55,11 +57,17 @@ pub(super) async fn take(api: &Api, host: &HostName, report: Report) -> Result<(
         };
         api.hub.submit(Actor::system(), command).await?;
     }
-    if !report.routers_up.is_empty() || !report.routers_down.is_empty() {
+    let routers = [
+        &report.routers_up,
+        &report.routers_down,
+        &report.routers_failed,
+    ];
+    if routers.iter().any(|routers| !routers.is_empty()) {
         let command = Command::ReportRouters {
             host: host.clone(),
             up: report.routers_up,
             down: report.routers_down,
+            failed: report.routers_failed,
         };
         api.hub.submit(Actor::system(), command).await?;
     }

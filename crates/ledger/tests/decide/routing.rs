@@ -594,6 +594,19 @@ fn a_floating_ip_is_up_when_the_host_that_serves_it_says_so() {
             host: host.into(),
             up: vec![id],
             down: vec![],
+            failed: vec![],
+        });
+        assert_eq!(status(&dvr), expected, "{host}");
+    }
+    for (host, expected) in [
+        ("net", FloatingIpStatus::Active),
+        ("c1", FloatingIpStatus::Error),
+    ] {
+        dvr.rig.act(Command::ReportRouters {
+            host: host.into(),
+            up: vec![],
+            down: vec![],
+            failed: vec![id],
         });
         assert_eq!(status(&dvr), expected, "{host}");
     }
