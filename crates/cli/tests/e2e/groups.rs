@@ -133,4 +133,13 @@ fn ipv6_has_rules_of_its_own() {
     let rule = json!({"protocol": "ipv6-icmp", "ethertype": "IPv6"});
     rig.rule("closed", &rule);
     soon("the rule lets ICMPv6 in", || a.pings_once(b.ip()));
+
+    // Who asks for b's MAC is answered on the own host: b hears nothing of it. The kernel's datapath
+    // can't write such an answer.
+    let asked = b.capture("icmp6 and ip6[40] == 135");
+    a.run("ip -6 neigh flush dev eth0");
+    a.must_ping(b.ip());
+    let asked = asked.stop();
+    let heard = asked.contains(&format!("who has {}", b.ip()));
+    assert_eq!(heard, rig.lab.datapath() == "system", "{asked}");
 }

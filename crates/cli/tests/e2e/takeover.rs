@@ -194,7 +194,7 @@ impl Stock {
         let machine = self.rig.lab.machine(host).unwrap();
         let state = machine.dir.join("agent");
         let held = Held {
-            view: Self::view(host),
+            view: Self::view(host).into(),
             store: "recorded".to_owned(),
             revision: 1,
         };
