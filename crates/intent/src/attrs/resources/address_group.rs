@@ -21,15 +21,8 @@ pub static ADDRESS_GROUP: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
-    Attr::new("name")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Name(255))
-        .filter()
-        .sort()
-        .shown(),
+    ID,
+    NAME,
     Attr::new("project_id")
         .post()
         .is(Is::Text(255))
@@ -52,9 +45,9 @@ const ROWS: &[Attr] = &[
         .filter()
         .sort()
         .shown(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for AddressGroup {

@@ -21,29 +21,10 @@ pub static ADDRESS_SCOPE: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
-    Attr::new("name")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Name(255))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
-    Attr::new("ip_version")
-        .post()
-        .to(To::Int)
-        .is(Is::Words(&[Word::Int(4), Word::Int(6)]))
-        .filter()
-        .sort()
-        .shown(),
+    ID,
+    NAME,
+    OWNER,
+    IP_VERSION,
     Attr::new("shared")
         .post()
         .put()

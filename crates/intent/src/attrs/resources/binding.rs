@@ -45,7 +45,7 @@ const ROWS: &[Attr] = &[
         .unset()
         .is(Is::DictOrNone)
         .shown(),
-    Attr::new("status").filter().sort().shown(),
+    STATUS,
     Attr::new("project_id").for_policy(),
 ];
 

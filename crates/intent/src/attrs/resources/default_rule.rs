@@ -21,61 +21,15 @@ pub static DEFAULT_RULE: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
-    Attr::new("direction")
-        .post()
-        .is(Is::Words(&[Word::Text("ingress"), Word::Text("egress")]))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("protocol")
-        .post()
-        .or(Word::Null)
-        .to(To::Protocol)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("port_range_min")
-        .post()
-        .or(Word::Null)
-        .to(To::PortValue)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("port_range_max")
-        .post()
-        .or(Word::Null)
-        .to(To::PortValue)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("ethertype")
-        .post()
-        .or(Word::Text("IPv4"))
-        .to(To::Ethertype)
-        .is(Is::Words(&[Word::Text("IPv4"), Word::Text("IPv6")]))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("remote_group_id")
-        .post()
-        .or(Word::Null)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("remote_address_group_id")
-        .post()
-        .or(Word::Null)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("remote_ip_prefix")
-        .post()
-        .or(Word::Null)
-        .to(To::Prefix)
-        .filter()
-        .sort()
-        .shown(),
+    ID,
+    DIRECTION,
+    PROTOCOL,
+    PORT_RANGE_MIN,
+    PORT_RANGE_MAX,
+    ETHERTYPE,
+    REMOTE_GROUP_ID,
+    REMOTE_ADDRESS_GROUP_ID,
+    REMOTE_IP_PREFIX,
     Attr::new("used_in_default_sg")
         .post()
         .or(Word::Bool(false))
@@ -90,13 +44,7 @@ const ROWS: &[Attr] = &[
         .filter()
         .sort()
         .shown(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
+    DESCRIPTION,
 ];
 
 impl Shown for DefaultRule {

@@ -18,7 +18,7 @@ pub static FLOATING_IP: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
+    ID,
     Attr::new("floating_network_id")
         .post()
         .is(Is::Uuid)
@@ -61,14 +61,8 @@ const ROWS: &[Attr] = &[
         .filter()
         .sort()
         .shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
-    Attr::new("status").filter().sort().shown(),
+    OWNER,
+    STATUS,
     Attr::new("dns_domain")
         .post()
         .or(Word::Text(""))
@@ -83,27 +77,15 @@ const ROWS: &[Attr] = &[
         .shown(),
     Attr::new("port_details").unset().shown(),
     Attr::new("port_forwardings").or(Word::Null).shown(),
-    Attr::new("qos_policy_id")
-        .post()
-        .put()
-        .or(Word::Null)
-        .is(Is::UuidOrNone)
-        .shown()
-        .policy(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("tags").filter().shown(),
-    Attr::new("tags-any").filter(),
-    Attr::new("not-tags").filter(),
-    Attr::new("not-tags-any").filter(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    QOS_POLICY_ID,
+    DESCRIPTION,
+    TAGS,
+    TAGS_ANY,
+    NOT_TAGS,
+    NOT_TAGS_ANY,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for FloatingIp {

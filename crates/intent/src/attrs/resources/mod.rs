@@ -4,6 +4,7 @@ mod address_group;
 mod address_scope;
 mod agent;
 mod binding;
+mod common;
 mod computed;
 mod default_rule;
 mod floating_ip;
@@ -70,5 +71,6 @@ mod prelude {
         show::{fixed_ip, route},
         show_attr,
     };
+    pub(super) use super::common::*;
     pub(super) use crate::{id::*, noun::*, state::Kind};
 }

@@ -18,15 +18,8 @@ pub static NETWORK: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
-    Attr::new("name")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Name(255))
-        .filter()
-        .sort()
-        .shown(),
+    ID,
+    NAME,
     Attr::new("subnets").or(Word::EmptyList).shown(),
     Attr::new("mtu")
         .post()
@@ -38,22 +31,9 @@ const ROWS: &[Attr] = &[
         .sort()
         .shown()
         .policy(),
-    Attr::new("admin_state_up")
-        .post()
-        .put()
-        .or(Word::Bool(true))
-        .to(To::Boolean)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("status").filter().sort().shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
+    ADMIN_STATE_UP,
+    STATUS,
+    OWNER,
     Attr::new("shared")
         .post()
         .put()
@@ -126,21 +106,9 @@ const ROWS: &[Attr] = &[
         .is(Is::ZoneHints)
         .sort()
         .shown(),
-    Attr::new("availability_zones").shown(),
-    Attr::new("dns_domain")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .to(To::Lower)
-        .is(Is::DnsDomain(255))
-        .shown(),
-    Attr::new("qos_policy_id")
-        .post()
-        .put()
-        .or(Word::Null)
-        .is(Is::UuidOrNone)
-        .shown()
-        .policy(),
+    AVAILABILITY_ZONES,
+    DNS_DOMAIN,
+    QOS_POLICY_ID,
     Attr::new("ipv4_address_scope")
         .is(Is::TextOrNone(usize::MAX))
         .shown(),
@@ -149,20 +117,14 @@ const ROWS: &[Attr] = &[
         .shown(),
     Attr::new("l2_adjacency").shown(),
     Attr::new("ha").post().or(Word::Bool(false)).to(To::Boolean),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("tags").filter().shown(),
-    Attr::new("tags-any").filter(),
-    Attr::new("not-tags").filter(),
-    Attr::new("not-tags-any").filter(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    DESCRIPTION,
+    TAGS,
+    TAGS_ANY,
+    NOT_TAGS,
+    NOT_TAGS_ANY,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for Network {

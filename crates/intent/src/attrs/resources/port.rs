@@ -18,30 +18,10 @@ pub static PORT: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
-    Attr::new("name")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Name(255))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("network_id")
-        .post()
-        .is(Is::Uuid)
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
-    Attr::new("admin_state_up")
-        .post()
-        .put()
-        .or(Word::Bool(true))
-        .to(To::Boolean)
-        .filter()
-        .sort()
-        .shown(),
+    ID,
+    NAME,
+    NETWORK_ID,
+    ADMIN_STATE_UP,
     Attr::new("mac_address")
         .post()
         .put()
@@ -79,14 +59,8 @@ const ROWS: &[Attr] = &[
         .sort()
         .shown()
         .policy(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
-    Attr::new("status").filter().sort().shown(),
+    OWNER,
+    STATUS,
     Attr::new("security_groups")
         .post()
         .put()
@@ -172,13 +146,7 @@ const ROWS: &[Attr] = &[
         .is(Is::TextOrNone(255))
         .shown(),
     Attr::new("dns_assignment").shown(),
-    Attr::new("dns_domain")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .to(To::Lower)
-        .is(Is::DnsDomain(255))
-        .shown(),
+    DNS_DOMAIN,
     Attr::new("dns_name")
         .post()
         .put()
@@ -223,13 +191,7 @@ const ROWS: &[Attr] = &[
         .or(Word::Null)
         .is(Is::UuidOrNone)
         .shown(),
-    Attr::new("qos_policy_id")
-        .post()
-        .put()
-        .or(Word::Null)
-        .is(Is::UuidOrNone)
-        .shown()
-        .policy(),
+    QOS_POLICY_ID,
     Attr::new("resource_request")
         .unset()
         .is(Is::DictOrNone)
@@ -247,25 +209,19 @@ const ROWS: &[Attr] = &[
         .is(Is::Boolean)
         .shown()
         .policy(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
+    DESCRIPTION,
     Attr::new("tags")
         .post()
         .or(Word::EmptyList)
         .is(Is::UniqueTexts(255))
         .filter()
         .shown(),
-    Attr::new("tags-any").filter(),
-    Attr::new("not-tags").filter(),
-    Attr::new("not-tags-any").filter(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    TAGS_ANY,
+    NOT_TAGS,
+    NOT_TAGS_ANY,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for Port {

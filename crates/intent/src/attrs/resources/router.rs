@@ -23,31 +23,11 @@ pub static ROUTER: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
-    Attr::new("name")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Name(255))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("admin_state_up")
-        .post()
-        .put()
-        .or(Word::Bool(true))
-        .to(To::Boolean)
-        .filter()
-        .sort()
-        .shown(),
+    ID,
+    NAME,
+    ADMIN_STATE_UP,
     Attr::new("status").sort().shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
+    OWNER,
     Attr::new("external_gateway_info")
         .post()
         .put()
@@ -80,7 +60,7 @@ const ROWS: &[Attr] = &[
         .or(Word::EmptyList)
         .is(Is::ZoneHints)
         .shown(),
-    Attr::new("availability_zones").shown(),
+    AVAILABILITY_ZONES,
     Attr::new("conntrack_helpers").or(Word::Null).shown(),
     Attr::new("enable_ndp_proxy")
         .post()
@@ -95,20 +75,14 @@ const ROWS: &[Attr] = &[
         .sort()
         .shown()
         .policy(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("tags").filter().shown(),
-    Attr::new("tags-any").filter(),
-    Attr::new("not-tags").filter(),
-    Attr::new("not-tags-any").filter(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    DESCRIPTION,
+    TAGS,
+    TAGS_ANY,
+    NOT_TAGS,
+    NOT_TAGS_ANY,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for Router {

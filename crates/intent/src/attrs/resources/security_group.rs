@@ -18,7 +18,7 @@ pub static SECURITY_GROUP: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
+    ID,
     Attr::new("name")
         .post()
         .put()
@@ -34,13 +34,7 @@ const ROWS: &[Attr] = &[
         .to(To::Boolean)
         .filter()
         .shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
+    OWNER,
     Attr::new("security_group_rules").shown(),
     Attr::new("shared")
         .to(To::Boolean)
@@ -48,20 +42,14 @@ const ROWS: &[Attr] = &[
         .shown()
         .policy()
         .for_policy(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("tags").filter().shown(),
-    Attr::new("tags-any").filter(),
-    Attr::new("not-tags").filter(),
-    Attr::new("not-tags-any").filter(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    DESCRIPTION,
+    TAGS,
+    TAGS_ANY,
+    NOT_TAGS,
+    NOT_TAGS_ANY,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for SecurityGroup {

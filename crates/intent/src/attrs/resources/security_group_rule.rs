@@ -21,7 +21,7 @@ pub static SECURITY_GROUP_RULE: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
+    ID,
     Attr::new("security_group_id")
         .post()
         .is(Is::Text(36))
@@ -29,86 +29,28 @@ const ROWS: &[Attr] = &[
         .sort()
         .shown()
         .for_policy(),
-    Attr::new("direction")
-        .post()
-        .is(Is::Words(&[Word::Text("ingress"), Word::Text("egress")]))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("protocol")
-        .post()
-        .or(Word::Null)
-        .to(To::Protocol)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("port_range_min")
-        .post()
-        .or(Word::Null)
-        .to(To::PortValue)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("port_range_max")
-        .post()
-        .or(Word::Null)
-        .to(To::PortValue)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("ethertype")
-        .post()
-        .or(Word::Text("IPv4"))
-        .to(To::Ethertype)
-        .is(Is::Words(&[Word::Text("IPv4"), Word::Text("IPv6")]))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("remote_group_id")
-        .post()
-        .or(Word::Null)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("remote_address_group_id")
-        .post()
-        .or(Word::Null)
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("remote_ip_prefix")
-        .post()
-        .or(Word::Null)
-        .to(To::Prefix)
-        .filter()
-        .sort()
-        .shown(),
+    DIRECTION,
+    PROTOCOL,
+    PORT_RANGE_MIN,
+    PORT_RANGE_MAX,
+    ETHERTYPE,
+    REMOTE_GROUP_ID,
+    REMOTE_ADDRESS_GROUP_ID,
+    REMOTE_IP_PREFIX,
     Attr::new("normalized_cidr")
         .is(Is::SubnetOrNone)
         .filter()
         .sort()
         .shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
+    OWNER,
     Attr::new("belongs_to_default_sg")
         .to(To::BooleanOrNone)
         .filter()
         .shown(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    DESCRIPTION,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for SecurityGroupRule {

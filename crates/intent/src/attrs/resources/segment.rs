@@ -18,7 +18,7 @@ pub static SEGMENT: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
+    ID,
     Attr::new("tenant_id").post().is(Is::Text(255)),
     Attr::new("name")
         .post()
@@ -53,16 +53,10 @@ const ROWS: &[Attr] = &[
         .to(To::Int)
         .sort()
         .shown(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    DESCRIPTION,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for Segment {

@@ -18,29 +18,10 @@ pub static SUBNET: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
-    Attr::new("name")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Name(255))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("ip_version")
-        .post()
-        .to(To::Int)
-        .is(Is::Words(&[Word::Int(4), Word::Int(6)]))
-        .filter()
-        .sort()
-        .shown(),
-    Attr::new("network_id")
-        .post()
-        .is(Is::Uuid)
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
+    ID,
+    NAME,
+    IP_VERSION,
+    NETWORK_ID,
     Attr::new("subnetpool_id")
         .post()
         .unset()
@@ -91,13 +72,7 @@ const ROWS: &[Attr] = &[
         .to(To::NoneToList)
         .is(Is::HostRoutes)
         .shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
+    OWNER,
     Attr::new("enable_dhcp")
         .post()
         .put()
@@ -167,20 +142,14 @@ const ROWS: &[Attr] = &[
         .shown()
         .policy()
         .for_policy(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("tags").filter().shown(),
-    Attr::new("tags-any").filter(),
-    Attr::new("not-tags").filter(),
-    Attr::new("not-tags-any").filter(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    DESCRIPTION,
+    TAGS,
+    TAGS_ANY,
+    NOT_TAGS,
+    NOT_TAGS_ANY,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for Subnet {

@@ -22,7 +22,7 @@ pub static SUBNET_POOL: Table = Table {
 };
 
 const ROWS: &[Attr] = &[
-    Attr::new("id").key().is(Is::Uuid).filter().sort().shown(),
+    ID,
     Attr::new("name")
         .post()
         .put()
@@ -30,13 +30,7 @@ const ROWS: &[Attr] = &[
         .filter()
         .sort()
         .shown(),
-    Attr::new("tenant_id")
-        .post()
-        .is(Is::Text(255))
-        .filter()
-        .sort()
-        .shown()
-        .for_policy(),
+    OWNER,
     Attr::new("prefixes")
         .post()
         .put()
@@ -106,20 +100,14 @@ const ROWS: &[Attr] = &[
         .filter()
         .sort()
         .shown(),
-    Attr::new("description")
-        .post()
-        .put()
-        .or(Word::Text(""))
-        .is(Is::Text(255))
-        .filter()
-        .shown(),
-    Attr::new("tags").filter().shown(),
-    Attr::new("tags-any").filter(),
-    Attr::new("not-tags").filter(),
-    Attr::new("not-tags-any").filter(),
-    Attr::new("revision_number").or(Word::Null).filter().shown(),
-    Attr::new("created_at").or(Word::Null).shown(),
-    Attr::new("updated_at").or(Word::Null).shown(),
+    DESCRIPTION,
+    TAGS,
+    TAGS_ANY,
+    NOT_TAGS,
+    NOT_TAGS_ANY,
+    REVISION_NUMBER,
+    CREATED_AT,
+    UPDATED_AT,
 ];
 
 impl Shown for SubnetPool {
