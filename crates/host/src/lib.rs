@@ -8,7 +8,6 @@
 pub mod diff;
 pub mod ipset;
 pub mod iptables;
-pub mod mac;
 pub mod names;
 pub mod netns;
 pub mod ovs;
@@ -19,7 +18,7 @@ pub mod state;
 pub mod text;
 pub mod why;
 
-pub use mac::Mac;
+pub use ether::Mac;
 pub use shared::Shared;
 pub use state::{HostState, NsName};
 pub use text::ParseError;

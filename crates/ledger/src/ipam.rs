@@ -137,10 +137,10 @@ pub(crate) fn address_of(number: u128, version: u8) -> IpAddr {
 
 /// The address that a guest makes of its MAC and the announced /64 (RFC 4291, appendix A).
 pub(crate) fn eui64(prefix: IpNet, mac: Mac) -> IpAddr {
-    let [a, b, c, d, e, f] = mac.0.map(u128::from);
-    let interface =
-        ((a ^ 2) << 56) | (b << 48) | (c << 40) | (0xfffe << 24) | (d << 16) | (e << 8) | f;
-    address_of(number_of(prefix.network()) | interface, 6)
+    address_of(
+        number_of(prefix.network()) | u128::from(mac.interface_id()),
+        6,
+    )
 }
 
 /// An address that a port of the subnet may have.

@@ -12,7 +12,6 @@ mod address_group;
 mod address_scope;
 mod agent;
 mod auto_topology;
-mod availability;
 mod binding;
 mod command;
 mod config;
@@ -55,7 +54,6 @@ mod wiring;
 mod zone;
 
 pub use actor::Actor;
-pub use availability::{Availability, Counts, availability};
 pub use command::{AgentReport, Command};
 pub use config::{Config, VlanRange};
 pub use context::{Context, Liveness, Random};

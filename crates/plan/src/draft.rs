@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use host::{
-    HostState, Mac, Merge, NsName, Why,
+    HostState, Merge, NsName, Why,
     netns::{Addr, AddrKey, Link, LinkKind, Netns, Route, RouteKey, RouteKind, Sysctl},
     ovs,
     why::want,
@@ -122,7 +122,7 @@ impl<'a> Draft<'a> {
         self.ovs_port(&bridge, device, wanted);
         let link = Link {
             kind: LinkKind::Tun,
-            mac: Some(Mac(port.mac_address.0)),
+            mac: Some(port.mac_address),
             mtu,
             up: true,
             why,

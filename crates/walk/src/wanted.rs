@@ -238,7 +238,7 @@ fn dvr_mac(have: &HostState) -> Option<intent::Mac> {
         }
     }
     let (mac, _) = count.into_iter().max_by_key(|(_, n)| *n)?;
-    host::Mac::from_bits(mac as u64).to_string().parse().ok()
+    Some(host::Mac::from_bits(mac as u64))
 }
 
 /// Zones by port, out of the comments of the raw table's rules.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use host::{Mac, NsName};
+use host::NsName;
 use intent::{DeviceId, NetworkId, Port, PortId, ProjectId, RouterId, View};
 
 /// The guest that asks, as the metadata service is told.
@@ -71,7 +71,7 @@ pub(super) fn find(view: &View, serves: Serves, source: IpAddr) -> Option<Guest>
 
 fn speaks_for(port: &Port, source: IpAddr) -> bool {
     let own = port.addresses().any(|address| address == source);
-    own || matches!(source, IpAddr::V6(source) if source == Mac(port.mac_address.0).link_local())
+    own || matches!(source, IpAddr::V6(source) if source == port.mac_address.link_local())
 }
 
 #[cfg(test)]

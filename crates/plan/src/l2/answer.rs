@@ -69,7 +69,7 @@ pub(super) fn base(draft: &mut Draft<'_>, bridge: &str) {
 
 /// The addresses of one port elsewhere.
 pub(super) fn known(draft: &mut Draft<'_>, bridge: &str, net: &LocalNet<'_>, port: &Neighbour) {
-    let mac = Mac(port.mac_address.0);
+    let mac = port.mac_address;
     let at = At::new(bridge, tun::ARP, 1);
     for address in &port.addresses {
         let why = Why::of("port", port.port_id);

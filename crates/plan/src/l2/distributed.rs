@@ -60,7 +60,7 @@ pub(super) fn emit(draft: &mut Draft<'_>, nets: &[LocalNet<'_>]) {
 
 fn own_mac(draft: &Draft<'_>) -> Option<Mac> {
     let peer = draft.view.peers.get(&draft.settings.host)?;
-    peer.dvr_mac.map(|mac| Mac(mac.0))
+    peer.dvr_mac
 }
 
 /// Other hosts' MACs, and the agents they are of.
@@ -68,7 +68,7 @@ fn other_macs(draft: &Draft<'_>) -> Vec<(Mac, Why)> {
     let peers = draft.view.peers.values();
     let others = peers.filter(|peer| peer.host != draft.settings.host);
     others
-        .filter_map(|peer| Some((Mac(peer.dvr_mac?.0), Why::of("agent", &peer.host))))
+        .filter_map(|peer| Some((peer.dvr_mac?, Why::of("agent", &peer.host))))
         .collect()
 }
 
@@ -194,7 +194,7 @@ fn set_dst(mac: Mac) -> Action {
 /// One interface of a distributed router on this host.
 fn interface(draft: &mut Draft<'_>, own: Mac, net: &LocalNet<'_>, plugged: &Plugged<'_>) {
     let Some(wire) = Wire::of(net) else { return };
-    let mac = Mac(plugged.port.mac_address.0);
+    let mac = plugged.port.mac_address;
     answers(draft, own, mac, plugged);
     to_interface(draft, own, mac, &wire, plugged);
     let subnets: Vec<&Subnet> = draft
@@ -250,7 +250,7 @@ fn to_interface(draft: &mut Draft<'_>, own: Mac, mac: Mac, wire: &Wire, plugged:
 /// A guest here gets what was routed elsewhere as if it had been routed here.
 fn to_guest(draft: &mut Draft<'_>, mac: Mac, net: &LocalNet<'_>, wire: &Wire, guest: &Plugged<'_>) {
     let bridge = draft.settings.integration_bridge.clone();
-    let guest_mac = Mac(guest.port.mac_address.0);
+    let guest_mac = guest.port.mac_address;
     let mut actions = vec![set_src(mac)];
     actions.extend(wire.as_local(net));
     actions.push(Action::GotoTable(int::PACKET_RATE_LIMIT));

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use host::{Mac, Why, ovs::Match};
+use host::{Why, ovs::Match};
 use intent::{HostName, NetworkId, NetworkType, owner, view::Neighbour};
 
 use super::{
@@ -112,7 +112,7 @@ fn known(draft: &mut Draft<'_>, bridge: &str, net: &LocalNet<'_>, neighbour: &Ne
         return;
     };
     let why = Why::of("port", neighbour.port_id);
-    let mac = Mac(neighbour.mac_address.0);
+    let mac = neighbour.mac_address;
     let at = At::new(bridge, tun::UNICAST, 2);
     let to_it = Match::any().vlan(net.vlan).eth_dst(mac);
     let out = into_tunnels(id, &[tunnel].into());

@@ -44,7 +44,7 @@ impl Claims {
         let pairs = &port.allowed_address_pairs;
         let own = std::iter::once(port.mac_address);
         let macs = own.chain(pairs.iter().map(|pair| pair.mac_address));
-        let macs: BTreeSet<Mac> = macs.map(|mac| Mac(mac.0)).collect();
+        let macs: BTreeSet<Mac> = macs.collect();
         let pairs = pairs.iter().map(|pair| pair.ip_address.network());
         let addresses = port.addresses().map(IpNet::from).chain(pairs);
         let (v4, mut v6): (BTreeSet<IpNet>, BTreeSet<IpNet>) =

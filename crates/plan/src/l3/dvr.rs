@@ -226,7 +226,7 @@ fn neighbours(draft: &mut Draft<'_>, site: &Site<'_>) {
                     &site.ns,
                     device,
                     ip,
-                    Mac(port.mac_address.0),
+                    port.mac_address,
                     Why::of("port", port.id),
                 );
             }

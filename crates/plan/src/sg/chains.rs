@@ -14,7 +14,7 @@ use host::{
     names::{self, L2_CHAINS, PortChain},
     netns::Family,
 };
-use intent::{Direction, Mac as IntentMac};
+use intent::Direction;
 use ipnet::IpNet;
 
 use super::{Filtered, comment, rules::Groups};
@@ -197,11 +197,10 @@ fn sources(writer: &mut Writer, port: &Filtered<'_>, family: Family) -> bool {
 /// Which MAC may send from which address: pairs first, then the port's own. A port without any
 /// address is held to its MAC.
 fn source_pairs(port: &Filtered<'_>, family: Family) -> Vec<(Mac, Option<IpNet>)> {
-    let mac = |mac: IntentMac| Mac(mac.0);
     let allowed = port.port.allowed_address_pairs.iter();
-    let allowed = allowed.map(|pair| (mac(pair.mac_address), pair.ip_address.network()));
+    let allowed = allowed.map(|pair| (pair.mac_address, pair.ip_address.network()));
     let own = port.port.addresses();
-    let own = own.map(|address| (mac(port.port.mac_address), IpNet::from(address)));
+    let own = own.map(|address| (port.port.mac_address, IpNet::from(address)));
     let mut pairs = Vec::new();
     for (mac, net) in allowed.chain(own) {
         if Family::of(net.addr()) != family {
@@ -214,7 +213,7 @@ fn source_pairs(port: &Filtered<'_>, family: Family) -> Vec<(Mac, Option<IpNet>)
         }
     }
     if port.port.fixed_ips.is_empty() {
-        pairs.push((mac(port.port.mac_address), None));
+        pairs.push((port.port.mac_address, None));
     }
     pairs
 }

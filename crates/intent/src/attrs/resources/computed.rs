@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::prelude::*;
 use crate::{attrs::Common, state::State};
 
@@ -125,7 +127,7 @@ struct Counts {
 impl Counts {
     fn of(state: &State, subnet: &Subnet) -> Self {
         let mut counts = Self {
-            in_subnet: hosts(subnet),
+            in_subnet: hosts(subnet.cidr),
             in_pools: subnet.allocation_pools.iter().map(size).sum(),
             ..Self::default()
         };
@@ -160,12 +162,11 @@ impl Counts {
 }
 
 /// Addresses that a guest may have: of IPv4 not the network's own nor its broadcast.
-fn hosts(subnet: &Subnet) -> u128 {
-    let bits = subnet.cidr.max_prefix_len() - subnet.cidr.prefix_len();
+fn hosts(cidr: IpNet) -> u128 {
+    let bits = cidr.max_prefix_len() - cidr.prefix_len();
     let all = 1_u128.checked_shl(bits.into()).unwrap_or(u128::MAX);
-    match (bits, subnet.ip_version()) {
-        (0 | 1, _) => all,
-        (_, 4) => all - 2,
+    match cidr {
+        IpNet::V4(_) if bits > 1 => all - 2,
         _ => all,
     }
 }
@@ -325,4 +326,18 @@ pub fn floating_ip_pools<'a>(
             ],
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_biggest_and_the_smallest_networks_are_counted() {
+        let count = |cidr: &str| hosts(cidr.parse().expect("valid"));
+        assert_eq!(count("10.0.0.0/24"), 254);
+        assert_eq!(count("10.0.0.0/31"), 2);
+        assert_eq!(count("fd00::/64"), 1 << 64);
+        assert_eq!(count("::/0"), u128::MAX);
+    }
 }
