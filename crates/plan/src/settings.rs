@@ -56,6 +56,9 @@ pub struct MetadataSettings {
     pub isolated: bool,
     /// Serve it from there always.
     pub force: bool,
+    /// Stop answering there when a router takes over, as Neutron's agent does: guests whose lease is
+    /// older get no answer.
+    pub ends_with_router: bool,
 }
 
 impl Settings {
@@ -82,6 +85,7 @@ impl Settings {
                 port: 9697,
                 isolated: true,
                 force: false,
+                ends_with_router: false,
             },
             state_path: "/var/lib/neutron".to_owned(),
         }

@@ -2,11 +2,11 @@
 
 mod reference;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use host::{HostState, NsName, iptables::print_iptables, netns::RouteKey};
 use plan::draft::MAIN;
-use reference::{Scenario, assert_same_lines};
+use reference::{Scenario, assert_same_lines, compare::Met};
 
 /// The namespaces that both states are asked about: ours and theirs, by the prefix of their names.
 fn namespaces(scenario: &Scenario, prefix: &str) -> Vec<NsName> {
@@ -80,9 +80,15 @@ fn lines(state: &HostState, ns: &NsName) -> BTreeSet<String> {
     lines
 }
 
-fn assert_namespace(scenario: &Scenario, ns: &NsName) {
+/// Gives what is listened to in a DHCP namespace beside a router, which is meant.
+fn assert_namespace(scenario: &Scenario, ns: &NsName) -> BTreeSet<String> {
     let (want, seen) = (&scenario.planned.want, &scenario.seen);
-    assert_same_lines(&format!("{ns}"), &lines(want, ns), &lines(seen, ns));
+    let (mut planned, there) = (lines(want, ns), lines(seen, ns));
+    let beside = |line: &String| line.starts_with("listener") && ns.as_str().starts_with("qdhcp-");
+    let only_planned: BTreeSet<String> = planned.difference(&there).cloned().collect();
+    let meant: BTreeSet<String> = only_planned.into_iter().filter(beside).collect();
+    planned.retain(|line| !meant.contains(line));
+    assert_same_lines(&format!("{ns}"), &planned, &there);
     assert_tables(scenario, ns);
     for (key, sysctl) in &want.netns[ns].sysctls {
         let seen = seen.netns[ns]
@@ -93,6 +99,7 @@ fn assert_namespace(scenario: &Scenario, ns: &NsName) {
             assert_eq!(sysctl.value, seen, "{key} in {ns}");
         }
     }
+    meant
 }
 
 fn assert_tables(scenario: &Scenario, ns: &NsName) {
@@ -124,9 +131,20 @@ fn dhcp_namespaces_are_neutrons() {
         "{:?}",
         scenario.planned.notes
     );
+    let mut beside_a_router = BTreeSet::new();
     for ns in namespaces(&scenario, "qdhcp-") {
-        assert_namespace(&scenario, &ns);
+        beside_a_router.extend(assert_namespace(&scenario, &ns));
     }
+    let all = format!("listener {:?} 80", Some(IpAddr::from([169, 254, 169, 254])));
+    assert!(
+        beside_a_router.iter().all(|line| *line == all),
+        "{beside_a_router:?}"
+    );
+    let mut met = Met::default();
+    if !beside_a_router.is_empty() {
+        met.with("metadata-beside-a-router");
+    }
+    met.assert_meant(&["metadata-beside-a-router"]);
 }
 
 #[test]

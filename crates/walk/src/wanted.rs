@@ -124,6 +124,14 @@ fn as_found(have: &HostState, want: &mut HostState) {
     }
 }
 
+/// Whether Neutron's own agents serve this host.
+pub(crate) fn is_stock(have: &HostState) -> bool {
+    have.processes.values().any(|process| {
+        let mut words = process.argv.iter();
+        words.any(|word| word.contains("neutron-") || word.contains("haproxy"))
+    })
+}
+
 /// What the agents said of a host's configuration.
 fn settings(cloud: &Cloud, have: &HostState) -> Settings {
     let mut settings = Settings::new(have.name.as_str());
@@ -151,6 +159,7 @@ fn settings(cloud: &Cloud, have: &HostState) -> Settings {
         settings.l2_population = flag("l2_population");
         settings.arp_responder = flag("arp_responder_enabled");
     }
+    settings.metadata.ends_with_router = is_stock(have);
     settings.agent_mode = match agents("l3").and_then(|c| c.get("agent_mode")?.as_str()) {
         Some("dvr") => AgentMode::Dvr,
         Some("dvr_snat") => AgentMode::DvrSnat,

@@ -164,7 +164,9 @@ pub(crate) fn any(address: IpAddr) -> IpNet {
     }
 }
 
-/// The metadata address, and who answers there: only where a router does not.
+/// The metadata address, and who answers there. Guests are told of the router instead where one
+/// serves their subnet, but a lease from before the router, or from another subnet of the network,
+/// still leads here.
 fn metadata(draft: &mut Draft<'_>, served: &Served<'_>, why: &Why) {
     let Served { ns, device, .. } = served;
     let has_v6 = served.subnets.iter().any(|subnet| subnet.ip_version() == 6);
@@ -172,8 +174,9 @@ fn metadata(draft: &mut Draft<'_>, served: &Served<'_>, why: &Why) {
     if has_v6 && let Ok(net) = IpNet::new(METADATA_V6, 64) {
         draft.address(ns, device, net, why.clone());
     }
+    let settings = &draft.settings.metadata;
     let isolated = served.with_dhcp().any(|subnet| served.is_isolated(subnet));
-    if !isolated && !draft.settings.metadata.force {
+    if settings.ends_with_router && !isolated && !settings.force {
         return;
     }
     let mut listen = |addr: IpAddr, dev: Option<&String>| {

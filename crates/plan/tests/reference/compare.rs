@@ -21,7 +21,7 @@ use super::assert_same_lines;
 pub(crate) struct Met(BTreeSet<&'static str>);
 
 impl Met {
-    fn with(&mut self, key: &'static str) {
+    pub(crate) fn with(&mut self, key: &'static str) {
         assert!(
             listed().contains(key),
             "{key} is not in docs/compatibility.md"

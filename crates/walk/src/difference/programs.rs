@@ -6,6 +6,7 @@ use host::process::{Line, Process};
 use host::{HostState, NsName, Why};
 
 use super::{Difference, Kind};
+use crate::wanted::is_stock;
 use crate::world::World;
 
 /// Metadata agents that the API knows of, alive or not.
@@ -101,12 +102,7 @@ fn dnsmasq(have: &HostState, network: &str, wanted: &Process, found: &mut Vec<Di
 }
 
 fn proxy(have: &HostState, ns: &NsName, listener: &Listener, why: &Why) -> Difference {
-    let stock = have.processes.values().any(|p| {
-        p.argv
-            .iter()
-            .any(|a| a.contains("neutron-") || a.contains("haproxy"))
-    });
-    let program = if stock { "haproxy" } else { "nucleon" };
+    let program = if is_stock(have) { "haproxy" } else { "nucleon" };
     let (proto, addr, port) = (listener.proto.clone(), listener.addr, listener.port);
     let text = format!("process {program} in {ns} (nothing listens on {proto}/{port})");
     let at = ns.clone();
