@@ -19,6 +19,7 @@ macro_rules! println {
 mod agent;
 mod ask;
 mod doctor;
+mod external;
 mod lab;
 mod lab_tools;
 mod picture;
@@ -54,6 +55,8 @@ enum Command {
     Agent(agent::Args),
     /// Say what on this host is not as intent wants it, and why
     Doctor(doctor::Args),
+    /// Make br-ex lead somewhere: to a card, or out by this host's own address
+    External(external::Args),
     /// A whole small cloud on this machine: hosts, networks and guests made of namespaces
     Lab(lab::Args),
     /// Follow a packet: what happens to it, at which rule, and why
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Command::Server(args) => server::run(*args),
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::External(args) => external::run(&args),
         Command::Lab(args) => lab::run(args),
         Command::Walk(args) => walk::run(&args),
         Command::Reach(args) => reach::run(&args),
