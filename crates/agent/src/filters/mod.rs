@@ -142,9 +142,18 @@ pub async fn forget_connections(
     zone: u16,
     filter: &[String],
 ) -> Result<(), FilterError> {
-    let zone = zone.to_string();
-    let argv = ["conntrack", "-D", "-w", &zone].map(str::to_owned);
-    let program = Program::new(argv.into_iter().chain(filter.iter().cloned()));
+    let zone = ["-w".to_owned(), zone.to_string()];
+    let filter = zone.into_iter().chain(filter.iter().cloned());
+    end_connections(netns, filter).await
+}
+
+/// End the tracked connections that fit conntrack's filter.
+pub async fn end_connections(
+    netns: &NsName,
+    filter: impl IntoIterator<Item = String>,
+) -> Result<(), FilterError> {
+    let argv = ["conntrack", "-D"].map(str::to_owned);
+    let program = Program::new(argv.into_iter().chain(filter));
     match run(netns, program).await {
         // It fails when there was nothing to delete.
         Err(FilterError::Exec {

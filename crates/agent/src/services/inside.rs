@@ -3,7 +3,7 @@ use host::netns::Netns;
 use host::{HostState, NsName};
 
 use super::ears::Ears;
-use super::{read, write};
+use super::{connections, read, write};
 use crate::filters::{self, Filters};
 use crate::machine::Problem;
 use crate::netns;
@@ -91,6 +91,9 @@ impl Inside {
         if old != new {
             let failed = self.filters.apply(&old, &new).await;
             failed.iter().for_each(|error| fail(error));
+            if let Err(error) = connections::end(&self.name, have, want).await {
+                fail(&error);
+            }
         }
         crate::announce::announce(&self.name, write::new_addresses(have, want));
         problems

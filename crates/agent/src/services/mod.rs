@@ -1,5 +1,6 @@
 //! What DHCP servers and routers need: namespaces, their devices and routes, their filters, files,
 //! processes that outlive the agent, listeners for metadata.
+mod connections;
 mod ears;
 mod files;
 mod inside;
