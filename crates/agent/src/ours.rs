@@ -63,11 +63,20 @@ pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostStat
     (fitting, waiting)
 }
 
+/// Interfaces that the switch has made a device for.
+fn made_by_switch(observed: &HostState) -> BTreeSet<&str> {
+    let interfaces = observed.bridges.values().flat_map(Bridge::interfaces);
+    let made = interfaces.filter(|(_, interface)| interface.ofport.0.is_some_and(|port| port > 0));
+    made.map(|(name, _)| name).collect()
+}
+
 /// A device of the switch that is not made yet: what stands on it waits, and so do the processes
-/// of its namespace.
+/// of its namespace. One that was made and is nowhere went with a namespace that somebody deleted:
+/// the switch does not notice, so its port goes first, and comes again.
 fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Waiting>) {
     let outside = observed.root().map(|root| &root.links);
-    let mut late = BTreeSet::new();
+    let made = made_by_switch(observed);
+    let (mut late, mut lost) = (BTreeSet::new(), BTreeSet::new());
     for (name, netns) in want.netns.iter_mut().filter(|(name, _)| !name.is_root()) {
         let inside = observed.netns.get(name).map(|netns| &netns.links);
         let there = |dev: &String| {
@@ -83,6 +92,14 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
         let missing: BTreeMap<String, host::Why> = missing
             .map(|(dev, link)| (dev.clone(), link.why.clone()))
             .collect();
+        if inside.is_some() {
+            lost.extend(
+                missing
+                    .keys()
+                    .filter(|dev| made.contains(dev.as_str()))
+                    .cloned(),
+            );
+        }
         let stands = |dev: &str| !missing.contains_key(dev);
         netns.links.retain(|dev, _| stands(dev));
         netns.addrs.retain(|key, _| stands(&key.dev));
@@ -101,6 +118,9 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
             what: format!("device {dev} of {name}"),
             why,
         }));
+    }
+    for bridge in want.bridges.values_mut() {
+        bridge.ports.retain(|name, _| !lost.contains(name));
     }
     want.processes.retain(|_, process| {
         process
@@ -502,6 +522,40 @@ mod tests {
             own_bridges: ["br-int".to_owned()].into(),
             ..Bounds::default()
         }
+    }
+
+    #[test]
+    fn a_device_that_went_with_its_namespace_is_made_anew() {
+        let ns = NsName::new("qrouter-1");
+        let interface = Interface {
+            kind: "internal".to_owned(),
+            ofport: Some(5).into(),
+            ..Interface::default()
+        };
+        let port = Port {
+            interfaces: [("qr-1".to_owned(), interface)].into(),
+            ..Port::default()
+        };
+        let mut want = HostState::new("net");
+        want.bridge_mut("br-int")
+            .ports
+            .insert("qr-1".to_owned(), port);
+        want.netns_mut(ns.clone())
+            .links
+            .insert("qr-1".to_owned(), host::netns::Link::default());
+        let mut seen = want.clone();
+        let is_wanted = |seen: &HostState| {
+            let (fitting, _) = fit(&want, seen, &bounds());
+            fitting.bridges["br-int"].ports.contains_key("qr-1")
+        };
+        assert!(is_wanted(&seen), "it is where it belongs");
+        seen.netns_mut(ns.clone()).links.clear();
+        assert!(!is_wanted(&seen), "its port goes first");
+        seen.bridge_mut("br-int").ports.clear();
+        assert!(is_wanted(&seen), "and comes again");
+        seen.clone_from(&want);
+        seen.netns.remove(&ns);
+        assert!(is_wanted(&seen), "nobody has looked into the namespace yet");
     }
 
     #[test]

@@ -141,6 +141,9 @@ fn nat(place: &Place, gateway: &Gateway) -> Result<(), Box<dyn std::error::Error
             place.run(&rule.argv("-I"))?;
         }
     }
+    // Routers that knew another gateway would go on sending to it until they ask again.
+    let own = address.addr().to_string();
+    place.run(&["arping", "-q", "-U", "-c", "1", "-I", bridge, &own])?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Processes that serve a namespace and outlive the agent: they are found again by their pid file
 //! and started anew only when their arguments change. A changed file is told by a signal.
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,12 +57,30 @@ fn running(pid_file: &Path, program: &str) -> Option<Process> {
     })
 }
 
+/// Whether a process is in the namespace of this name, and not in one that had the name before.
+fn is_in(process: &Process, netns: &NsName) -> bool {
+    let pid = process.pid.0.unwrap_or_default();
+    let own = std::fs::metadata(format!("/proc/{pid}/ns/net"));
+    let own = own.ok().map(|meta| meta.ino());
+    own.is_some() && own == crate::netns::identity(netns)
+}
+
 /// Find the wanted processes, and the DHCP servers of networks that are not served any more.
 pub(super) fn observe(state: &Path, want: &HostState, seen: &mut HostState) {
     for (key, process) in &want.processes {
         let found = pid_file(process).zip(process.argv.first());
         if let Some(found) = found.and_then(|(file, program)| running(&file, program)) {
-            seen.processes.insert(key.clone(), found);
+            let key = match process
+                .netns
+                .0
+                .as_ref()
+                .is_none_or(|netns| is_in(&found, netns))
+            {
+                true => key.clone(),
+                // It serves nobody any more, and another one is wanted.
+                false => format!("{key} in a namespace that was deleted"),
+            };
+            seen.processes.insert(key, found);
         }
     }
     for entry in std::fs::read_dir(state.join("dhcp"))

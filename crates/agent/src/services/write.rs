@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use host::diff::{Put, diff};
 use host::netns::{
-    Family, Link, LinkKind, Netns, RouteKey, RuleAction, RuleKey, print_ip_rule, print_neighbour,
-    print_route,
+    AddrKey, Family, Link, LinkKind, Netns, RouteKey, RuleAction, RuleKey, print_ip_rule,
+    print_neighbour, print_route,
 };
 use host::{HostState, NsName};
+use ipnet::IpNet;
 
 use crate::exec::{ExecError, Program};
 
@@ -111,6 +112,10 @@ fn script(have: &Netns, want: &Netns) -> String {
             "addr replace {}{broadcast} scope {scope} dev {}",
             put.key.net, put.key.dev
         );
+        let is_up = have.links.get(&put.key.dev).is_some_and(|link| link.up);
+        if put.old.is_none() && is_up {
+            connected(put.key, &mut out);
+        }
     }
     routes(have, want, &mut out);
     rules(have, want, &mut out);
@@ -119,6 +124,23 @@ fn script(have: &Netns, want: &Netns) -> String {
         String::new()
     } else {
         out
+    }
+}
+
+/// The route that the kernel makes with an address; it does not make it again for an address that
+/// is there and lost it.
+fn connected(key: &AddrKey, out: &mut String) {
+    let AddrKey { dev, net } = key;
+    if net.prefix_len() < net.max_prefix_len() {
+        let source = match net {
+            IpNet::V4(net) => format!(" scope link src {}", net.addr()),
+            IpNet::V6(_) => " metric 256".to_owned(),
+        };
+        let _ = writeln!(
+            out,
+            "route replace {} dev {dev} proto kernel{source}",
+            net.trunc()
+        );
     }
 }
 
@@ -255,7 +277,7 @@ pub(super) fn new_addresses(have: &Netns, want: &Netns) -> Vec<(String, IpAddr)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::netns::{Addr, AddrKey, Route};
+    use host::netns::{Addr, Route};
 
     #[test]
     fn a_device_is_set_up_in_order() {
