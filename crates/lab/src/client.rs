@@ -1,5 +1,6 @@
 //! A small client of the Neutron API, for labs and tests.
 
+use crate::patience::patience;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
@@ -89,7 +90,7 @@ impl Client {
             .build()
             .map_err(|error| transport(error.into()))?;
         let exchange = self.exchange(method, path, body);
-        let limited = async { tokio::time::timeout(PATIENCE, exchange).await };
+        let limited = async { tokio::time::timeout(patience(PATIENCE), exchange).await };
         runtime
             .block_on(limited)
             .map_err(|late| transport(late.into()))?

@@ -2,7 +2,8 @@
 
 use crate::client::{Client, ClientError, text};
 use crate::guest::{Guest, GuestWish};
-use crate::lab::{Error, Lab, wait_for};
+use crate::lab::{Error, Lab};
+use crate::patience::wait_for;
 use crate::plug::Port;
 use crate::progress::Progress;
 use crate::topology::Network;

@@ -7,6 +7,7 @@ use crate::fabric::{self, FABRIC, Machines, OUTSIDE};
 use crate::guest::{DHCP_SCRIPT, Guest, GuestError, INTEGRATION_BRIDGE};
 use crate::machine::{HostError, Machine};
 use crate::ovs;
+use crate::patience::wait_for;
 use crate::progress::Progress;
 use crate::secrets::{SecretError, Secrets};
 use crate::state::{DEFAULT_DIR, Folder, Record};
@@ -18,7 +19,7 @@ use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a lab needs to know of its surroundings.
 #[derive(Debug, Clone)]
@@ -478,27 +479,6 @@ fn clouds(name: &str, api: &str) -> String {
         "clouds:\n  nucleon-{name}:\n    auth_type: none\n    auth:\n      endpoint: {api}\n    \
          network_endpoint_override: {api}\n    region_name: RegionOne\n"
     )
-}
-
-/// Waits until `done` says so, asking again and again.
-pub fn wait_for(
-    what: &str,
-    patience: Duration,
-    hint: &str,
-    mut done: impl FnMut() -> Result<bool, Error>,
-) -> Result<(), Error> {
-    let deadline = Instant::now() + patience;
-    while !done()? {
-        if Instant::now() > deadline {
-            return Err(Error::Late {
-                what: what.to_owned(),
-                seconds: patience.as_secs(),
-                hint: hint.to_owned(),
-            });
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }
 
 fn check_surroundings() -> Result<(), Error> {

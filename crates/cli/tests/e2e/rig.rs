@@ -424,7 +424,8 @@ pub(crate) fn soon(what: &str, so: impl FnMut() -> bool) {
 }
 
 /// Waits until it is so, for as long as it may take.
-pub(crate) fn within(patience: Duration, what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn within(usual: Duration, what: &str, mut so: impl FnMut() -> bool) {
+    let patience = lab::patience(usual);
     let deadline = Instant::now() + patience;
     while !so() {
         assert!(
