@@ -8,6 +8,8 @@
 
 use std::{
     fs::{File, TryLockError},
+    io,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::mpsc as blocking,
     thread::JoinHandle,
@@ -30,6 +32,16 @@ const BUSY: Duration = Duration::from_secs(2);
 /// Pages in the write-ahead log before they move to the file: 16 MB, so that a burst of writes
 /// pays for few moves and a restart reads little back.
 const CHECKPOINT_PAGES: u32 = 4_000;
+/// What the write-ahead log is given on disk before it needs it, in steps, up to what it grows to
+/// between two moves and a batch beyond. A sync of what grew a file writes the file system's own
+/// log as well, which takes ten times as long as one of what overwrites.
+const RESERVE: [u64; 4] = [
+    1 << 18,
+    1 << 20,
+    4 << 20,
+    CHECKPOINT_PAGES as u64 * 5 / 4 * 4_120,
+];
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 const CACHE_KIB: i64 = 16 * 1024;
 /// Records in one piece of a snapshot.
 const PIECE: usize = 1_000;
@@ -60,6 +72,8 @@ impl Drop for Sqlite {
 struct Database {
     path: PathBuf,
     connection: Option<Connection>,
+    /// How long the write-ahead log's file was made.
+    reserved: u64,
 }
 
 fn failed(doing: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
@@ -73,6 +87,7 @@ impl Sqlite {
         let mut database = Database {
             path: path.clone(),
             connection: None,
+            reserved: 0,
         };
         let thread = std::thread::Builder::new()
             .name("sqlite".into())
@@ -91,7 +106,12 @@ impl Sqlite {
             thread: Some(thread),
             _lock: lock,
         };
-        let birth = this.call(|database| migrate(database.open()?)).await??;
+        let birth = this.call(|database| {
+            let birth = migrate(database.open()?)?;
+            database.reserve();
+            Ok(birth)
+        });
+        let birth = birth.await??;
         Ok((this, birth))
     }
 
@@ -243,6 +263,30 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         });
     }
     Ok(connection)
+}
+
+/// Fills a write-ahead log that outgrew what it was given with zeros, up to the next step. They are
+/// no frames: SQLite reads the log up to the first frame that its header's salt does not fit, as it
+/// does behind frames of an earlier round.
+fn reserve(log: &Path, reserved: u64) -> io::Result<u64> {
+    if reserved >= RESERVE[RESERVE.len() - 1] {
+        return Ok(reserved);
+    }
+    let length = std::fs::metadata(log)?.len();
+    let step = RESERVE.into_iter().find(|step| *step > length);
+    let Some(step) = step.filter(|_| length > reserved) else {
+        return Ok(reserved.max(length));
+    };
+    let file = File::options().write(true).open(log)?;
+    let filled = (length..step).step_by(ZEROS.len()).try_for_each(|at| {
+        let missing = ZEROS.len().min((step - at) as usize);
+        file.write_all_at(&ZEROS[..missing], at)
+    });
+    match filled.and_then(|()| file.sync_all()) {
+        Ok(()) => Ok(step),
+        // What is left of a full disk is for what has to be written.
+        Err(error) => file.set_len(length).and(Err(error)),
+    }
 }
 
 /// Makes or brings forward the tables, and tells what the store was born with.
@@ -419,6 +463,20 @@ impl Database {
         self.connection.as_mut().ok_or(StoreError::Ended)
     }
 
+    /// Gives the write-ahead log more room when it outgrew what it had; without success, as on a
+    /// full disk, not again.
+    fn reserve(&mut self) {
+        let mut log = self.path.as_os_str().to_owned();
+        log.push("-wal");
+        self.reserved = match reserve(Path::new(&log), self.reserved) {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                tracing::debug!(%error, "the write-ahead log grows as it is written");
+                u64::MAX
+            }
+        };
+    }
+
     fn append(&mut self, epoch: u64, base: u64, batch: &[Transaction]) -> Result<(), AppendError> {
         let connection = self.open().map_err(AppendError::Aborted)?;
         let written = write(connection, epoch, base, batch);
@@ -427,6 +485,9 @@ impl Database {
         }
         if let Err(AppendError::Unknown(_)) = written {
             self.connection = None;
+        }
+        if written.is_ok() {
+            self.reserve();
         }
         written
     }
@@ -442,11 +503,14 @@ impl Database {
         if busy != 0 {
             return Err(StoreError::Slow(BUSY));
         }
-        raise(
+        let lease = raise(
             connection,
             "UPDATE head SET epoch = epoch + 1 RETURNING epoch, revision",
             &[],
-        )
+        );
+        self.reserved = 0;
+        self.reserve();
+        lease
     }
 }
 
@@ -524,4 +588,29 @@ fn write_resources(c: &Connection, batch: &[Transaction]) -> rusqlite::Result<()
         };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_gets_room_in_steps_and_only_when_it_outgrew_what_it_had() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("log");
+        std::fs::write(&log, [7; 100]).expect("written");
+        let length = || std::fs::metadata(&log).expect("there").len();
+        assert_eq!(reserve(&log, 0).expect("room"), RESERVE[0]);
+        assert_eq!(length(), RESERVE[0]);
+        assert_eq!(
+            reserve(&log, RESERVE[0]).expect("nothing to do"),
+            RESERVE[0]
+        );
+        assert_eq!(length(), RESERVE[0]);
+        let file = File::options().append(true).open(&log).expect("there");
+        file.set_len(RESERVE[0] + 1).expect("grown");
+        assert_eq!(reserve(&log, RESERVE[0]).expect("room"), RESERVE[1]);
+        assert_eq!(std::fs::read(&log).expect("there")[..100], [7; 100]);
+        assert!(reserve(&folder.path().join("none"), 0).is_err());
+    }
 }
