@@ -84,7 +84,12 @@ impl Rules {
 }
 
 impl Rules {
-    fn decide_intent(&self, state: &Whole, asked: &Asked) -> Result<Decided<Self>, Fault> {
+    fn decide_intent(
+        &self,
+        state: &Whole,
+        asked: &Asked,
+        next: u64,
+    ) -> Result<Decided<Self>, Fault> {
         let liveness = self.liveness.read().unwrap_or_else(PoisonError::into_inner);
         let context = Context {
             now: asked.now,
@@ -92,7 +97,10 @@ impl Rules {
             config: &self.config,
             liveness: &liveness,
         };
-        let decision = ledger::decide(&state.intent, &asked.actor, &asked.command, &context)?;
+        let mut decision = ledger::decide(&state.intent, &asked.actor, &asked.command, &context)?;
+        if !decision.changes.is_empty() {
+            decision.state.revision = next;
+        }
         let intent = Arc::new(decision.state);
         Ok(Decided {
             answer: Done {
@@ -111,12 +119,16 @@ impl Rules {
         &self,
         state: &Whole,
         command: people::Command,
+        next: u64,
     ) -> Result<Decided<Self>, Fault> {
         let changes = people::decide(&state.people, command)?;
         let changes: Vec<Step> = changes.into_iter().map(Step::People).collect();
         let mut state = state.clone();
         for change in &changes {
             self.apply(&mut state, change);
+        }
+        if !changes.is_empty() {
+            self.set_revision(&mut state, next);
         }
         Ok(Decided {
             answer: Done {
@@ -136,10 +148,10 @@ impl Decide for Rules {
     type Refusal = Fault;
     type Change = Step;
 
-    fn decide(&self, state: &Whole, wish: Wish) -> Result<Decided<Self>, Fault> {
+    fn decide(&self, state: &Whole, wish: Wish, next: u64) -> Result<Decided<Self>, Fault> {
         match wish {
-            Wish::Ledger(asked) => self.decide_intent(state, &asked),
-            Wish::People(command) => self.decide_people(state, command),
+            Wish::Ledger(asked) => self.decide_intent(state, &asked, next),
+            Wish::People(command) => self.decide_people(state, command, next),
         }
     }
 

@@ -46,7 +46,7 @@ impl Decide for Toy {
     type Refusal = No;
     type Change = Set;
 
-    fn decide(&self, state: &Numbers, wish: Wish) -> Result<Decided<Self>, No> {
+    fn decide(&self, state: &Numbers, wish: Wish, next: u64) -> Result<Decided<Self>, No> {
         let find = |name: &String| state.of.get(name).copied().ok_or(No::NotFound);
         let (answer, changes) = match wish {
             Wish::Create(name) => match state.of.get(&name) {
@@ -63,6 +63,7 @@ impl Decide for Toy {
         let mut state = state.clone();
         for change in &changes {
             self.apply(&mut state, change);
+            state.revision = next;
         }
         Ok(Decided {
             answer,

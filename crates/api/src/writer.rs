@@ -47,11 +47,12 @@ pub trait Decide: Send + Sync + Sized + 'static {
     type Refusal: Send + 'static;
     type Change: Send + Sync + 'static;
 
-    /// What becomes of a command.
+    /// What becomes of a command; a state that it changes is of the revision `next`.
     fn decide(
         &self,
         state: &Self::State,
         command: Self::Command,
+        next: u64,
     ) -> Result<Decided<Self>, Self::Refusal>;
 
     /// The empty state that a newborn store holds.

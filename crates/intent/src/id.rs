@@ -2,6 +2,7 @@
 //! addresses, moments.
 
 use std::{
+    cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
     marker::PhantomData,
@@ -45,12 +46,12 @@ impl<K> PartialEq for Id<K> {
 }
 impl<K> Eq for Id<K> {}
 impl<K> PartialOrd for Id<K> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 impl<K> Ord for Id<K> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+    fn cmp(&self, other: &Self) -> Ordering {
         self.uuid.cmp(&other.uuid)
     }
 }
@@ -115,8 +116,23 @@ kinds! {
 macro_rules! shared_text {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        #[derive(Clone, PartialEq, Eq, Hash, Default)]
         pub struct $name(Arc<str>);
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                // Most texts that meet in an index are one.
+                match Arc::ptr_eq(&self.0, &other.0) {
+                    true => Ordering::Equal,
+                    false => self.0.cmp(&other.0),
+                }
+            }
+        }
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
 
         impl $name {
             pub fn as_str(&self) -> &str {
@@ -238,7 +254,25 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (y, mo, d, h, mi, s) = self.civil();
-        write!(f, "{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z")
+        if !(0..10_000).contains(&y) {
+            return write!(f, "{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z");
+        }
+        // By hand: every resource of a list has two of them.
+        let mut text = *b"0000-00-00T00:00:00Z";
+        let places = [
+            (0, y / 100),
+            (2, y % 100),
+            (5, mo),
+            (8, d),
+            (11, h),
+            (14, mi),
+            (17, s),
+        ];
+        for (place, number) in places {
+            text[place] = b'0' + (number / 10) as u8;
+            text[place + 1] = b'0' + (number % 10) as u8;
+        }
+        f.write_str(str::from_utf8(&text).expect("digits are ASCII"))
     }
 }
 impl fmt::Debug for Timestamp {
@@ -257,5 +291,9 @@ mod tests {
         assert_eq!(Timestamp(1_795_210_526).spaced(), "2026-11-20 21:35:26");
         assert_eq!(Timestamp(951_782_400).to_string(), "2000-02-29T00:00:00Z");
         assert_eq!(Timestamp(-1).to_string(), "1969-12-31T23:59:59Z");
+        assert_eq!(
+            Timestamp(253_402_300_800).to_string(),
+            "10000-01-01T00:00:00Z"
+        );
     }
 }

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use imbl::{OrdMap, OrdSet, Vector};
+use uuid::Uuid;
 
 use crate::{id::*, noun::*, state::*};
 
@@ -28,14 +29,14 @@ macro_rules! indexes {
 }
 
 indexes! {
-    by_project: (Kind, ProjectId) => String;
+    /// Of what an id names alone.
+    by_project: (Kind, ProjectId) => Uuid;
     segments_of_network: NetworkId => SegmentId;
     segment_of_number: (NetworkType, Option<String>, Option<u32>) => SegmentId;
     subnets_of_network: NetworkId => SubnetId;
     subnets_of_pool: SubnetPoolId => SubnetId;
     pools_of_scope: AddressScopeId => SubnetPoolId;
     ports_of_network: NetworkId => PortId;
-    ports_of_subnet: SubnetId => PortId;
     ports_of_device: DeviceId => PortId;
     /// Any binding counts, active or not.
     ports_of_host: HostName => PortId;
@@ -48,7 +49,7 @@ indexes! {
     /// An address is unique in its network.
     port_of_address: (NetworkId, IpAddr) => PortId;
     /// The same by subnet and in order: what address allocation walks.
-    address_in_subnet: SubnetId => IpAddr;
+    address_in_subnet: SubnetId => (IpAddr, PortId);
     port_of_mac: (NetworkId, Mac) => PortId;
     rules_of_group: SecurityGroupId => SecurityGroupRuleId;
     rules_of_remote_group: SecurityGroupId => SecurityGroupRuleId;
@@ -59,7 +60,7 @@ indexes! {
     floating_ips_of_router: RouterId => FloatingIpId;
     floating_ip_of_floating_port: PortId => FloatingIpId;
     floating_ips_of_network: NetworkId => FloatingIpId;
-    rbac_of_object: uuid::Uuid => RbacPolicyId;
+    rbac_of_object: Uuid => RbacPolicyId;
     rbac_of_target: ProjectId => RbacPolicyId;
     agent_of_host: (HostName, AgentType) => AgentId;
     dhcp_agents_of_network: NetworkId => AgentId;
@@ -80,10 +81,16 @@ impl Indexes {
         let Some(project) = resource.project() else {
             return;
         };
-        let key = resource.key().to_string();
-        self.by_project
-            .set((R::KIND, project.clone()), key, present);
-        let counted = (project.clone(), R::KIND);
+        let mut counted = (project.clone(), R::KIND);
+        if let Some((known, _)) = self.counts.get_key_value(&counted) {
+            // One text for all of a project's keys: copying a tree's node counts references up,
+            // and those of one text are in one place.
+            counted.0 = known.0.clone();
+        }
+        if let Some(id) = resource.key().id() {
+            self.by_project
+                .set((R::KIND, counted.0.clone()), id, present);
+        }
         let count = self.counts.entry(counted.clone()).or_insert(0);
         *count = if present { *count + 1 } else { *count - 1 };
         if *count == 0 {
@@ -109,7 +116,7 @@ impl<A: Ord + Clone, B: Ord + Clone + Least> Relation<(A, HostName), B> {
         let mut hosts = Vec::new();
         let mut from = HostName::default();
         loop {
-            let next = self.0.range(((key.clone(), from), B::least())..).next();
+            let next = self.0.get_next(&((key.clone(), from), B::least()));
             match next {
                 Some(((at, host), _)) if at == key => {
                     hosts.push(host.clone());
@@ -134,8 +141,7 @@ impl<A: Ord + Clone, B: Ord + Clone + Least> Relation<A, B> {
     /// The answer, where there can be but one.
     pub fn one(&self, key: &A) -> Option<&B> {
         self.0
-            .range((key.clone(), B::least())..)
-            .next()
+            .get_next(&(key.clone(), B::least()))
             .filter(|(at, _)| at == key)
             .map(|(_, value)| value)
     }
@@ -235,9 +241,14 @@ impl<K> Least for Id<K> {
         Self::new(uuid::Uuid::nil())
     }
 }
-impl Least for String {
+impl Least for Uuid {
     fn least() -> Self {
-        Self::new()
+        Self::nil()
+    }
+}
+impl<A: Least, B: Least> Least for (A, B) {
+    fn least() -> Self {
+        (A::least(), B::least())
     }
 }
 impl Least for IpAddr {
@@ -329,9 +340,8 @@ impl Indexed for Port {
             ix.ports_of_group.set(*group, self.id, present);
         }
         for fixed in &self.fixed_ips {
-            ix.ports_of_subnet.set(fixed.subnet_id, self.id, present);
             ix.address_in_subnet
-                .set(fixed.subnet_id, fixed.ip_address, present);
+                .set(fixed.subnet_id, (fixed.ip_address, self.id), present);
             ix.port_of_address
                 .set((self.network_id, fixed.ip_address), self.id, present);
             ix.address_density

@@ -16,5 +16,5 @@ pub mod view;
 pub use id::*;
 pub use index::{Density, Indexes, number_of};
 pub use noun::*;
-pub use state::{Change, Kind, Object, Resource, State};
+pub use state::{Change, Key, Kind, Object, Resource, State};
 pub use view::{Steps, View, steps, view};

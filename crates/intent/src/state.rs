@@ -9,12 +9,35 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use uuid::Uuid;
 
 use crate::{id::*, index::Indexes, noun::*};
 
+/// What a resource is found by. Most are ids, and what is asked of ids alone need not go by text.
+pub trait Key: Ord + Clone + fmt::Debug + fmt::Display + FromStr {
+    fn id(&self) -> Option<Uuid> {
+        None
+    }
+    fn of_id(_: Uuid) -> Option<Self> {
+        None
+    }
+}
+
+impl<K> Key for Id<K> {
+    fn id(&self) -> Option<Uuid> {
+        Some(self.uuid())
+    }
+    fn of_id(uuid: Uuid) -> Option<Self> {
+        Some(Self::new(uuid))
+    }
+}
+impl Key for ProjectId {}
+impl Key for HostName {}
+impl<A: Key, B: Key> Key for Pair<A, B> {}
+
 /// A kind of resource that the state keeps.
 pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug {
-    type Key: Ord + Clone + fmt::Debug + fmt::Display + FromStr;
+    type Key: Key;
     const KIND: Kind;
 
     fn key(&self) -> Self::Key;

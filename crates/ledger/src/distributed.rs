@@ -257,8 +257,8 @@ pub fn agents_of_router(state: &State, id: RouterId) -> BTreeSet<AgentId> {
 }
 
 fn hosts_of_subnet(state: &State, subnet: SubnetId) -> BTreeSet<&HostName> {
-    let ports = state.index.ports_of_subnet.of(&subnet);
-    let ports = ports.filter_map(|id| state.ports.get(id));
+    let addresses = state.index.address_in_subnet.of(&subnet);
+    let ports = addresses.filter_map(|(_, id)| state.ports.get(id));
     ports.filter_map(|port| port.host()).collect()
 }
 

@@ -22,8 +22,10 @@ pub(crate) enum Choice {
 /// How many addresses at a pool's start are tried first: a big pool's addresses stay short and
 /// close together.
 const WINDOW: u128 = 1024;
-/// Guesses in each window before the next.
-const GUESSES: usize = 8;
+/// Guesses in a window before the next, and in the last: in a big pool the first windows are full
+/// for most of its life.
+const GUESSES: usize = 3;
+const LAST_GUESSES: usize = 8;
 
 /// A free address of the subnet's pools.
 pub(crate) fn pick(txn: &mut Txn<'_>, subnet: &Subnet, choice: Choice) -> Option<IpAddr> {
@@ -63,7 +65,11 @@ fn guess(txn: &mut Txn<'_>, subnet: &Subnet) -> Result<IpAddr, u128> {
         return Err(0);
     }
     loop {
-        for _ in 0..GUESSES {
+        let guesses = match window < total {
+            true => GUESSES,
+            false => LAST_GUESSES,
+        };
+        for _ in 0..guesses {
             let offset = txn.random.below(window);
             let address = nth(&subnet.allocation_pools, offset);
             if is_free(txn, subnet, address) && !is_released(txn, subnet, address) {

@@ -276,9 +276,9 @@ fn delete(txn: &mut Txn<'_>, key: &str) -> Result<(), Refusal> {
     let ports: Vec<PortId> = txn
         .state()
         .index
-        .ports_of_subnet
+        .address_in_subnet
         .of(&subnet.id)
-        .copied()
+        .map(|(_, port)| *port)
         .collect();
     let holds_on = |id: &PortId| {
         txn.get::<Port>(id).is_some_and(|port| {

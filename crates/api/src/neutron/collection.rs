@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use intent::{
-    Kind, Network, Object, ProjectId, SecurityGroup, State, SubnetId,
+    Key, Kind, Network, Object, ProjectId, SecurityGroup, State, SubnetId,
     attrs::{Cx, Draft, Json, Table, Verb, Verbs},
 };
 use ledger::{Answer as Outcome, Command};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
     asked::Reply,
@@ -60,7 +61,7 @@ fn list_of<R: Scoped>(scene: &Scene<'_>) -> Result<Reply, Fault> {
     let found = page::cut(found, &page).map_err(|marker| missing(R::TABLE, &marker))?;
 
     let columns = scene.columns(R::TABLE, Verb::List);
-    let mut out = Json::new();
+    let mut out = Json::with_room();
     out.open(b'{');
     out.key(R::TABLE.plural);
     out.list(&found, |out, object| {
@@ -120,23 +121,21 @@ fn select<'s, R: Scoped>(scene: &'s Scene<'_>, cx: &Cx<'_>, filters: &[Filter]) 
         .collect()
 }
 
-/// All that may be asked for, found by an index where there is one.
+/// All that may be asked for, found by an index where there is one, in the order of their keys.
 fn candidates<'s, R: Scoped>(scene: &'s Scene<'_>, filters: &[Filter]) -> Vec<&'s Arc<R>> {
     let all = R::table(scene.state());
-    let of_keys = |keys: Vec<String>| {
-        let keys = keys.iter().filter_map(|key| key.parse::<R::Key>().ok());
-        let found: std::collections::BTreeSet<R::Key> = keys.collect();
-        found
-            .iter()
-            .filter_map(|key| all.get(key))
-            .collect::<Vec<_>>()
+    let of_ids = |mut ids: Vec<Uuid>| {
+        ids.sort_unstable();
+        ids.dedup();
+        let keys = ids.into_iter().filter_map(R::Key::of_id);
+        keys.filter_map(|key| all.get(&key)).collect::<Vec<_>>()
     };
     let wanted = |name: &str| filters.iter().find_map(|filter| filter.values_of(name));
     if let Some(keys) = wanted(R::TABLE.primary_key()) {
-        return of_keys(keys);
+        return of_ids(keys.iter().filter_map(|key| key.parse().ok()).collect());
     }
-    if let Some(keys) = by_index(scene, R::KIND, filters) {
-        return of_keys(keys);
+    if let Some(ids) = by_index(scene, R::KIND, filters) {
+        return of_ids(ids);
     }
     let owner = match scene.caller().sees_all {
         true => wanted("tenant_id").or_else(|| wanted("project_id")),
@@ -144,48 +143,38 @@ fn candidates<'s, R: Scoped>(scene: &'s Scene<'_>, filters: &[Filter]) -> Vec<&'
         false => None,
     };
     match owner {
-        Some(projects) if R::table(scene.state()).len() > 100 => of_keys(
-            projects
-                .iter()
-                .flat_map(|project| {
-                    let key = (R::KIND, ProjectId::from(project.as_str()));
-                    scene
-                        .state()
-                        .index
-                        .by_project
-                        .of(&key)
-                        .cloned()
-                        .collect::<Vec<_>>()
-                })
-                .collect(),
-        ),
+        Some(projects) if all.len() > 100 => {
+            let owned = projects.iter().flat_map(|project| {
+                let key = (R::KIND, ProjectId::from(project.as_str()));
+                let owned = scene.state().index.by_project.of(&key);
+                owned.copied().collect::<Vec<_>>()
+            });
+            of_ids(owned.collect())
+        }
         _ => all.values().collect(),
     }
 }
 
-/// Keys out of the state's indexes for the filters that clients use most.
-fn by_index(scene: &Scene<'_>, kind: Kind, filters: &[Filter]) -> Option<Vec<String>> {
+/// Ids out of the state's indexes for the filters that clients use most.
+fn by_index(scene: &Scene<'_>, kind: Kind, filters: &[Filter]) -> Option<Vec<Uuid>> {
     let index = &scene.state().index;
     let wanted = |name: &str| filters.iter().find_map(|filter| filter.values_of(name));
     macro_rules! through {
         ($attr:literal, $relation:ident) => {
             if let Some(values) = wanted($attr) {
-                let ids = values.iter().filter_map(|value| value.parse().ok());
-                return Some(
-                    ids.flat_map(|id| {
-                        let found = index.$relation.of(&id);
-                        found.map(ToString::to_string).collect::<Vec<_>>()
-                    })
-                    .collect(),
-                );
+                let mut found = Vec::new();
+                for value in values.iter().filter_map(|value| value.parse().ok()) {
+                    found.extend(index.$relation.of(&value).map(|id| id.uuid()));
+                }
+                return Some(found);
             }
         };
     }
     match kind {
         Kind::Port => {
             through!("device_id", ports_of_device);
-            if let Some(keys) = ports_by_subnet(scene, filters) {
-                return Some(keys);
+            if let Some(ids) = ports_by_subnet(scene, filters) {
+                return Some(ids);
             }
             through!("security_groups", ports_of_group);
             through!("binding:host_id", ports_of_host);
@@ -205,16 +194,16 @@ fn by_index(scene: &Scene<'_>, kind: Kind, filters: &[Filter]) -> Option<Vec<Str
     None
 }
 
-fn ports_by_subnet(scene: &Scene<'_>, filters: &[Filter]) -> Option<Vec<String>> {
+fn ports_by_subnet(scene: &Scene<'_>, filters: &[Filter]) -> Option<Vec<Uuid>> {
     let subnets = filters
         .iter()
         .find_map(|filter| filter.pairs_of("fixed_ips", "subnet_id"))?;
-    let ids = subnets.iter().filter_map(|id| id.parse::<SubnetId>().ok());
-    let ports = ids.flat_map(|id| {
-        let ports = scene.state().index.ports_of_subnet.of(&id);
-        ports.map(ToString::to_string).collect::<Vec<_>>()
-    });
-    Some(ports.collect())
+    let mut found = Vec::new();
+    for subnet in subnets.iter().filter_map(|id| id.parse::<SubnetId>().ok()) {
+        let addresses = scene.state().index.address_in_subnet.of(&subnet);
+        found.extend(addresses.map(|(_, port)| port.uuid()));
+    }
+    Some(found)
 }
 
 /// `POST` to a collection: one, or many at once.
@@ -340,7 +329,7 @@ fn exists<R: Scoped>(state: &State, id: Option<&str>) -> Result<(), Fault> {
 fn shown(scene: &Scene<'_>, table: &'static Table, objects: &[Object], many: bool) -> Json {
     let columns = scene.columns(table, Verb::Create);
     let cx = scene.cx(Verb::Create);
-    let mut out = Json::new();
+    let mut out = Json::with_room();
     out.open(b'{');
     if many {
         out.key(table.plural);
@@ -360,7 +349,7 @@ pub(super) fn write_object(
     scene: &Scene<'_>,
     object: &Object,
     cx: &Cx<'_>,
-    columns: &Columns,
+    columns: &Columns<'_>,
     out: &mut Json,
 ) {
     macro_rules! write {

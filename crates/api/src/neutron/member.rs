@@ -139,7 +139,7 @@ fn answer(scene: &Scene<'_>, table: &'static Table, outcome: &Outcome) -> Result
         Outcome::Objects(objects) => {
             let object: &Object = objects.first().ok_or_else(Fault::internal)?;
             let columns = scene.columns(table, Verb::Update);
-            let mut out = Json::new();
+            let mut out = Json::with_room();
             out.open(b'{');
             out.key(table.name);
             write_object(scene, object, &scene.cx(Verb::Update), &columns, &mut out);

@@ -76,10 +76,9 @@ fn sort(table: &Table, query: &Query) -> Result<Vec<(String, bool)>, Fault> {
         .collect())
 }
 
-/// Sorts by the wanted keys and then by the resource's own, which is what there is without any.
+/// Sorts by the wanted keys and then by the resource's own, in whose order they come.
 pub(super) fn order<R: Scoped>(objects: &mut [&R], sort: &[(String, bool)], cx: &Cx<'_>) {
     if sort.is_empty() {
-        objects.sort_by_cached_key(|object| object.key());
         return;
     }
     let mut keyed: Vec<(Vec<Value>, R::Key, &R)> = objects

@@ -28,8 +28,8 @@ pub(super) struct Scene<'a> {
 }
 
 /// Which attributes an answer shows, settled for as many resources as possible at once.
-pub(super) struct Columns {
-    attrs: Vec<(&'static Attr, Option<String>)>,
+pub(super) struct Columns<'a> {
+    attrs: Vec<(&'static Attr, Option<&'a str>)>,
     only: Option<Vec<String>>,
 }
 
@@ -69,26 +69,22 @@ impl<'a> Scene<'a> {
     }
 
     /// Which attributes of a resource the caller may see, and asked for.
-    pub(super) fn columns(&self, table: &'static Table, verb: Verb) -> Columns {
+    pub(super) fn columns(&self, table: &'static Table, verb: Verb) -> Columns<'a> {
         let policy = &self.api.policy;
         // The answers to an address group's actions show what no other answer shows of it.
         let also = |attr: &Attr| {
             verb == Verb::Update && table.name == "address_group" && attr.name == "shared"
         };
-        let shown = table
-            .attrs
-            .iter()
-            .filter(|attr| attr.is_visible || also(attr));
-        let read = action_rule("get", table);
-        let settled = shown.filter_map(|attr| {
-            let rule = format!("{read}:{}", attr.name);
-            if !policy.has(&rule) {
-                return Some((attr, None));
-            }
-            match policy.ask(&rule, &self.caller().credentials) {
-                Answer::Yes => Some((attr, None)),
+        let reading = policy.reading(table).iter();
+        let shown = reading.filter(|(attr, _)| attr.is_visible || also(attr));
+        let settled = shown.filter_map(|(attr, rule)| {
+            let Some(rule) = rule.as_deref() else {
+                return Some((*attr, None));
+            };
+            match policy.ask(rule, &self.caller().credentials) {
+                Answer::Yes => Some((*attr, None)),
                 Answer::No => None,
-                Answer::Depends => Some((attr, Some(rule))),
+                Answer::Depends => Some((*attr, Some(rule))),
             }
         });
         let only: Vec<String> = self.asked.query.all("fields").map(str::to_owned).collect();
@@ -102,7 +98,7 @@ impl<'a> Scene<'a> {
         &self,
         object: &R,
         cx: &Cx<'_>,
-        columns: &Columns,
+        columns: &Columns<'_>,
         out: &mut Json,
     ) {
         self.write_with(object, cx, columns, out, |_| ());
@@ -124,7 +120,7 @@ impl<'a> Scene<'a> {
             if !columns.wants(attr.name, owner) {
                 continue;
             }
-            let hidden = rule.as_ref().is_some_and(|rule| {
+            let hidden = rule.is_some_and(|rule| {
                 !self
                     .api
                     .policy
@@ -145,7 +141,7 @@ impl<'a> Scene<'a> {
     /// One resource under its name.
     pub(super) fn one<R: Shown>(&self, object: &R, verb: Verb) -> Json {
         let columns = self.columns(R::TABLE, verb);
-        let mut out = Json::new();
+        let mut out = Json::with_room();
         out.open(b'{');
         out.key(R::TABLE.name);
         self.write(object, &self.cx(verb), &columns, &mut out);
@@ -217,7 +213,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-impl Columns {
+impl Columns<'_> {
     fn wants(&self, name: &str, owner: bool) -> bool {
         self.only.as_ref().is_none_or(|only| {
             only.iter()

@@ -9,7 +9,12 @@ mod credentials;
 mod lang;
 mod request;
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use intent::attrs::{Attr, TABLES, Table};
 
 pub use credentials::Credentials;
 pub use lang::{BadRule, Check, parse};
@@ -77,10 +82,16 @@ impl From<bool> for Answer {
     }
 }
 
+/// A table's attributes, each with the rule of its own that reading it must meet, where there is
+/// one.
+type Reading = Vec<(&'static Attr, Option<String>)>;
+
 /// The rules in force.
 #[derive(Debug)]
 pub struct Policy {
-    rules: BTreeMap<String, Check>,
+    rules: HashMap<String, Check>,
+    /// By the rule of reading the whole. Settled once: every answer asks for all of a table's.
+    reading: HashMap<String, Reading>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,11 +112,26 @@ impl Policy {
     /// The defaults, with an operator's file over them.
     pub fn read(operator: Option<&str>) -> Result<Self, PolicyError> {
         let mut policy = Self {
-            rules: BTreeMap::new(),
+            rules: HashMap::new(),
+            reading: HashMap::new(),
         };
         policy.add(DEFAULTS)?;
         operator.map_or(Ok(()), |text| policy.add(text))?;
+        policy.reading = TABLES
+            .iter()
+            .map(|table| policy.read_rules(table))
+            .collect();
         Ok(policy)
+    }
+
+    fn read_rules(&self, table: &Table) -> (String, Reading) {
+        let whole = action_rule("get", table);
+        let reading = table.attrs.iter().map(|attr| {
+            let rule = format!("{whole}:{}", attr.name);
+            (attr, Some(rule).filter(|rule| self.has(rule)))
+        });
+        let reading = reading.collect();
+        (whole, reading)
     }
 
     fn add(&mut self, yaml: &str) -> Result<(), PolicyError> {
@@ -126,9 +152,15 @@ impl Policy {
         self.rules.contains_key(name)
     }
 
+    /// A table's attributes, each with the rule of its own that reading it must meet.
+    pub fn reading(&self, table: &Table) -> &[(&'static Attr, Option<String>)] {
+        let reading = self.reading.get(&action_rule("get", table));
+        reading.map_or(&[], Vec::as_slice)
+    }
+
     /// Whether a named rule lets the caller do it to the target.
     pub fn allows(&self, name: &str, caller: &Credentials, target: &dyn Target) -> bool {
-        self.meets(&Check::Rule(name.to_owned()), caller, target)
+        self.named(name, caller, Some(target), DEPTH) == Answer::Yes
     }
 
     pub fn meets(&self, check: &Check, caller: &Credentials, target: &dyn Target) -> bool {
@@ -137,7 +169,21 @@ impl Policy {
 
     /// The answer as far as it does not depend on the target.
     pub fn ask(&self, name: &str, caller: &Credentials) -> Answer {
-        self.answer(&Check::Rule(name.to_owned()), caller, None, DEPTH)
+        self.named(name, caller, None, DEPTH)
+    }
+
+    fn named(
+        &self,
+        name: &str,
+        caller: &Credentials,
+        target: Option<&dyn Target>,
+        depth: usize,
+    ) -> Answer {
+        let rule = self.rules.get(name).or_else(|| self.rules.get(DEFAULT));
+        match rule.filter(|_| depth > 0) {
+            Some(rule) => self.answer(rule, caller, target, depth - 1),
+            None => Answer::No,
+        }
     }
 
     fn answer(
@@ -161,11 +207,7 @@ impl Policy {
             Check::Or(checks) => {
                 self.fold(checks, Answer::No, Answer::Yes, (caller, target, depth))
             }
-            Check::Rule(_) if depth == 0 => Answer::No,
-            Check::Rule(name) => match self.rules.get(name).or_else(|| self.rules.get(DEFAULT)) {
-                Some(rule) => self.answer(rule, caller, target, depth - 1),
-                None => Answer::No,
-            },
+            Check::Rule(name) => self.named(name, caller, target, depth),
             Check::Role(role) => caller.has_role(role).into(),
             Check::Field { attr, value } => field(attr, value, target),
             Check::Same {

@@ -155,7 +155,8 @@ impl<'a, D: Decide> Writer<'a, D> {
     }
 
     fn decide(&mut self, Ask { command, reply }: Ask<D>) {
-        let (changes, result) = match self.shared.rules.decide(&self.working, command) {
+        let next = self.revision + 1;
+        let (changes, result) = match self.shared.rules.decide(&self.working, command, next) {
             Ok(Decided {
                 answer,
                 changes,
@@ -177,10 +178,7 @@ impl<'a, D: Decide> Writer<'a, D> {
             }
             return;
         }
-        self.revision += 1;
-        self.shared
-            .rules
-            .set_revision(&mut self.working, self.revision);
+        self.revision = next;
         self.pending.changes += changes.len();
         self.pending.transactions.push(Logged {
             revision: self.revision,

@@ -1,6 +1,9 @@
 //! Writing JSON straight into bytes: an answer of thousands of resources is never a tree first.
 
-use std::fmt::{Display, Write as _};
+use std::{
+    fmt::{Display, Write as _},
+    net::IpAddr,
+};
 
 use serde::Serialize;
 
@@ -13,6 +16,13 @@ pub struct Json {
 impl Json {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// With room for one resource as answers show it, so that the buffer need not grow to it.
+    pub fn with_room() -> Self {
+        Self {
+            bytes: Vec::with_capacity(2_048),
+        }
     }
 
     fn comma(&mut self) {
@@ -59,16 +69,43 @@ impl Json {
     /// Any text.
     pub fn text(&mut self, value: &str) {
         self.comma();
-        let plain = value
-            .bytes()
-            .all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
-        if plain {
-            self.bytes.push(b'"');
-            self.bytes.extend_from_slice(value.as_bytes());
-            self.bytes.push(b'"');
-        } else {
+        // Without an early end, so that many bytes are looked at in one step.
+        let special = value.bytes().fold(false, |found, byte| {
+            found | (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+        });
+        if special {
             self.encode(&value);
+        } else {
+            self.quoted(value.as_bytes());
         }
+    }
+
+    fn quoted(&mut self, plain: &[u8]) {
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(plain);
+        self.bytes.push(b'"');
+    }
+
+    /// As [`Json::show`], in less time: lists of ports are full of them.
+    pub fn address(&mut self, address: IpAddr) {
+        let IpAddr::V4(address) = address else {
+            return self.show(address);
+        };
+        self.comma();
+        self.bytes.push(b'"');
+        for (place, part) in address.octets().into_iter().enumerate() {
+            if place > 0 {
+                self.bytes.push(b'.');
+            }
+            if part > 99 {
+                self.bytes.push(b'0' + part / 100);
+            }
+            if part > 9 {
+                self.bytes.push(b'0' + part / 10 % 10);
+            }
+            self.bytes.push(b'0' + part % 10);
+        }
+        self.bytes.push(b'"');
     }
 
     /// Something whose printed form needs no escaping: ids, addresses, moments.
@@ -106,6 +143,15 @@ impl Json {
         mut each: impl FnMut(&mut Self, T),
     ) {
         self.open(b'[');
+        let mut items = items.into_iter();
+        let begun = self.bytes.len();
+        if let Some(first) = items.next() {
+            each(self, first);
+        }
+        // Those that follow are about as long: the buffer grows once.
+        let length = self.bytes.len() - begun;
+        self.bytes
+            .reserve(items.size_hint().0 * (length + length / 8));
         for item in items {
             each(self, item);
         }
@@ -196,6 +242,16 @@ mod tests {
             read,
             serde_json::json!({"a": ["x", "quo\"te\n"], "b": {}, "c": 7, "d": [1, 2]})
         );
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_shown() {
+        for text in ["0.0.0.0", "10.99.100.255", "192.168.7.19", "fd00:1::f816"] {
+            let address: IpAddr = text.parse().expect("an address");
+            let mut out = Json::new();
+            out.address(address);
+            assert_eq!(out.bytes, format!("\"{address}\"").into_bytes());
+        }
     }
 
     #[test]

@@ -164,7 +164,7 @@ pub(super) fn fixed_ip(out: &mut Json, fixed: &FixedIp) {
     out.key("subnet_id");
     out.show(fixed.subnet_id);
     out.key("ip_address");
-    out.show(fixed.ip_address);
+    out.address(fixed.ip_address);
     out.close(b'}');
 }
 

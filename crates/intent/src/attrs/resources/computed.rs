@@ -131,7 +131,7 @@ impl Counts {
             in_pools: subnet.allocation_pools.iter().map(size).sum(),
             ..Self::default()
         };
-        for address in state.index.address_in_subnet.of(&subnet.id) {
+        for (address, _) in state.index.address_in_subnet.of(&subnet.id) {
             counts.used_in_subnet += 1;
             let pooled = |pool: &IpRange| (pool.start..=pool.end).contains(address);
             counts.used_in_pools += u128::from(subnet.allocation_pools.iter().any(pooled));

@@ -347,7 +347,7 @@ impl Parts for Port {
             };
             out.open(b'{');
             out.key("ip_address");
-            out.show(fixed.ip_address);
+            out.address(fixed.ip_address);
             out.key("hostname");
             out.text(&hostname);
             out.key("fqdn");
