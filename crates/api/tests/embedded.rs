@@ -174,3 +174,37 @@ async fn an_application_credential_stands_for_its_user_until_it_is_deleted() {
         401
     );
 }
+
+#[tokio::test]
+async fn a_token_that_is_taken_back_lets_nobody_in() {
+    let rig = start().await;
+    let admin = login(&rig, "admin", PASSWORD, "admin").await;
+    let admin = admin.token.expect("a token");
+    let (_, one) = member(&rig, &admin, "one").await;
+    let (_, two) = member(&rig, &admin, "two").await;
+    let again = login(&rig, "one", "one", "one").await;
+    let again = again.token.expect("a token");
+    let revoke = async |by: &str, token: &str| {
+        let headers = [
+            ("x-auth-token", by.to_owned()),
+            ("x-subject-token", token.to_owned()),
+        ];
+        let path = "/v3/auth/tokens";
+        rig.ask("DELETE", path, &headers, "".into()).await.status
+    };
+    let status = async |token: &str| {
+        let path = "/v2.0/networks";
+        ask(&rig, token, "GET", path, &Value::Null).await.status
+    };
+    assert_eq!(revoke(&two, &one).await, 403);
+    assert_eq!(status(&one).await, 200);
+    assert_eq!(revoke(&one, &one).await, 204);
+    assert_eq!(status(&one).await, 401);
+    assert_eq!(revoke(&one, &one).await, 401);
+    assert_eq!(revoke(&admin, &one).await, 404);
+    assert_eq!(revoke(&admin, &two).await, 204);
+    assert_eq!(status(&two).await, 401);
+    // Another token of the same user is another token.
+    let same_second = again == one;
+    assert_eq!(status(&again).await, if same_second { 401 } else { 200 });
+}

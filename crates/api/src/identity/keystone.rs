@@ -14,10 +14,11 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use intent::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{config, fault::Fault, policy::Credentials};
+use crate::{config, fault::Fault, hub::now, policy::Credentials};
 
 /// Tokens that are remembered; beyond that the ones that are over go, and then all.
 const REMEMBERED: usize = 100_000;
@@ -41,6 +42,18 @@ struct Known {
     until: Instant,
     /// `None`: Keystone does not know the token.
     credentials: Option<Credentials>,
+}
+
+impl Known {
+    /// Believed for a while, but no longer than the token itself is good.
+    fn until(now: (Instant, Timestamp), cache: Duration, expires: Option<Timestamp>) -> Instant {
+        let (instant, moment) = now;
+        let left = expires.map(|expires| {
+            let left = u64::try_from(expires.0 - moment.0).unwrap_or(0);
+            Duration::from_secs(left)
+        });
+        instant + left.map_or(cache, |left| left.min(cache))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -79,7 +92,7 @@ impl Keystone {
         if let Some(known) = known.filter(|known| known.until > Instant::now()) {
             return known.credentials.ok_or_else(Fault::unauthorized);
         }
-        let credentials = self.check(token).await?;
+        let checked = self.check(token).await?;
         let mut all = lock(&self.known);
         if all.len() >= REMEMBERED {
             let now = Instant::now();
@@ -88,9 +101,11 @@ impl Keystone {
                 all.clear();
             }
         }
-        let until = Instant::now() + Duration::from_secs(self.settings.cache_seconds);
+        let cache = Duration::from_secs(self.settings.cache_seconds);
+        let expires = checked.as_ref().and_then(expires);
+        let credentials = checked.as_ref().map(credentials);
         let known = Known {
-            until,
+            until: Known::until((Instant::now(), now()), cache, expires),
             credentials: credentials.clone(),
         };
         all.insert(print, known);
@@ -98,15 +113,15 @@ impl Keystone {
     }
 
     /// What Keystone says of a token. The service user's own token may be over: then once more.
-    async fn check(&self, token: &str) -> Result<Option<Credentials>, Fault> {
+    async fn check(&self, token: &str) -> Result<Option<Value>, Fault> {
         for renew in [false, true] {
             let own = self.own_token(renew).await?;
             let headers = [("x-auth-token", own.as_str()), ("x-subject-token", token)];
-            let heard = self
+            let mut heard = self
                 .ask(Method::GET, "/auth/tokens", &headers, None)
                 .await?;
             match heard.status {
-                StatusCode::OK => return Ok(Some(credentials(&heard.body["token"]))),
+                StatusCode::OK => return Ok(Some(heard.body["token"].take())),
                 StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => return Ok(None),
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {}
                 status => {
@@ -186,6 +201,34 @@ impl Keystone {
     }
 }
 
+/// Until when Keystone says that the token is good.
+fn expires(token: &Value) -> Option<Timestamp> {
+    moment(token["expires_at"].as_str()?)
+}
+
+/// Reads `2026-11-21T13:00:00.000000Z`.
+fn moment(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, between| -> Option<[i64; 3]> {
+        let numbers = text.split(between).map(|part| part.parse().ok());
+        numbers.collect::<Option<Vec<i64>>>()?.try_into().ok()
+    };
+    let [year, month, day] = numbers(date, '-')?;
+    let whole = time.split_once('.').map_or(time, |(whole, _)| whole);
+    let [hour, minute, second] = numbers(whole, ':')?;
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    // Years begin in March here, so that a leap day ends one.
+    let (year, month) = match month {
+        1 | 2 => (year - 1, month + 9),
+        _ => (year, month - 3),
+    };
+    let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = 365 * year + leaps + (153 * month + 2) / 5 + day - 1 - 719_468;
+    Some(Timestamp(((days * 24 + hour) * 60 + minute) * 60 + second))
+}
+
 fn credentials(token: &Value) -> Credentials {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let roles = token["roles"].as_array().into_iter().flatten();
@@ -197,5 +240,46 @@ fn credentials(token: &Value) -> Credentials {
             .map(|role| text(&role["name"]).to_lowercase())
             .collect(),
         ..Credentials::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_keystone_says_of_a_tokens_end_is_read() {
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "2000-02-29T23:59:59Z",
+            "2026-11-21T13:00:05Z",
+            "2100-03-01T00:00:00Z",
+        ] {
+            assert_eq!(moment(text).expect("a moment").to_string(), text);
+        }
+        let exact = moment("2026-11-21T13:00:05.000000Z");
+        assert_eq!(exact, moment("2026-11-21T13:00:05Z"));
+        for text in [
+            "",
+            "now",
+            "2026-11-21",
+            "2026-13-01T00:00:00Z",
+            "2026-11T00:00Z",
+        ] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_believed_longer_than_it_is_good() {
+        let (instant, cache) = (Instant::now(), Duration::from_secs(300));
+        let until = |expires: Option<i64>| {
+            let now = (instant, Timestamp(1_000));
+            Known::until(now, cache, expires.map(Timestamp)) - instant
+        };
+        assert_eq!(until(None), cache);
+        assert_eq!(until(Some(5_000)), cache);
+        assert_eq!(until(Some(1_060)), Duration::from_secs(60));
+        assert_eq!(until(Some(900)), Duration::ZERO);
     }
 }

@@ -17,6 +17,7 @@ pub const KINDS: &[&str] = &[
     GRANT,
     CREDENTIAL,
     KEY,
+    REVOKED,
     crate::metadata::INSTANCE,
 ];
 pub const USER: &str = "identity_user";
@@ -27,6 +28,8 @@ pub const GRANT: &str = "identity_grant";
 pub const CREDENTIAL: &str = "identity_application_credential";
 /// The key that tokens are signed with.
 pub const KEY: &str = "identity_key";
+/// A token that was taken back before its time, by its fingerprint.
+pub const REVOKED: &str = "identity_revoked_token";
 
 pub type Record = Map<String, Value>;
 
@@ -103,6 +106,12 @@ pub enum Command {
     Put(&'static str, String, Record),
     /// Only into a store without users.
     Begin(Vec<Change>),
+    /// Takes a token back that would be over by itself at `expires`.
+    Revoke {
+        print: String,
+        expires: i64,
+        now: i64,
+    },
 }
 
 impl People {
@@ -188,7 +197,33 @@ pub(crate) fn decide(people: &People, command: Command) -> Result<Vec<Change>, F
             }
             Ok(changes)
         }
+        Command::Revoke {
+            print,
+            expires,
+            now,
+        } => {
+            let record = Record::from_iter([(EXPIRES.to_owned(), expires.into())]);
+            let mut changes = over(people, now);
+            changes.push(put(REVOKED, print, record));
+            Ok(changes)
+        }
     }
+}
+
+const EXPIRES: &str = "expires";
+
+/// Tokens that were taken back and are over by now: nobody need remember them.
+fn over(people: &People, now: i64) -> Vec<Change> {
+    let is_over = |record: &Record| record.get(EXPIRES).and_then(Value::as_i64) <= Some(now);
+    let over = people
+        .all(REVOKED)
+        .filter(|(_, record)| is_over(record))
+        .map(|(id, _)| Change {
+            kind: REVOKED,
+            id: id.to_owned(),
+            value: None,
+        });
+    over.collect()
 }
 
 /// A record, and all that says something of it.
@@ -225,6 +260,22 @@ mod tests {
         for change in decide(people, command).expect("granted") {
             people.apply(&change);
         }
+    }
+
+    #[test]
+    fn a_token_taken_back_is_remembered_until_its_time_is_up() {
+        let mut people = People::default();
+        for (print, expires, now) in [("a", 10, 1), ("b", 30, 2), ("c", 40, 10)] {
+            let print = print.to_owned();
+            let revoke = Command::Revoke {
+                print,
+                expires,
+                now,
+            };
+            done(&mut people, revoke);
+        }
+        let left: Vec<&str> = people.all(REVOKED).map(|(print, _)| print).collect();
+        assert_eq!(left, ["b", "c"]);
     }
 
     #[test]

@@ -177,6 +177,16 @@ pub struct Passed {
 }
 
 impl Passed {
+    pub fn of(head: &http::request::Parts, body: Bytes) -> Self {
+        let target = head.uri.path_and_query();
+        Self {
+            method: head.method.clone(),
+            target: target.map_or("/", |target| target.as_str()).to_owned(),
+            headers: head.headers.clone(),
+            body,
+        }
+    }
+
     /// Whether another server has passed it on already.
     pub fn is_again(&self) -> bool {
         self.headers.contains_key(PASSED)

@@ -59,7 +59,9 @@ pub(super) struct Shared {
 }
 
 pub(super) async fn respond(shared: &Shared, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let id = format!("req-{}", uuid::Uuid::new_v4());
+    // Out of this thread's generator: the kernel need not be asked for each.
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let id = format!("req-{id}");
     let began = Instant::now();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -159,7 +161,13 @@ async fn answer(
         && (path.starts_with("/v3") || path.starts_with("/identity"))
     {
         let body = read(body, shared.limits.body).await?;
-        return identity(service, &head, &path, &base, &body).await;
+        return match identity(service, &head, &path, &base, &body).await {
+            // Who there is, is written where everything is.
+            Err(fault) if fault == Fault::not_writer() => {
+                pass_on(shared, Passed::of(&head, body)).await
+            }
+            answer => answer,
+        };
     }
     if let Some(below) = path.strip_prefix(operators::PATH) {
         let credentials = shared.api.identity.credentials(&head.headers).await?;
@@ -183,19 +191,9 @@ async fn of_the_cloud(
     base: String,
 ) -> Result<Response<Full<Bytes>>, Fault> {
     let method = head.method.clone();
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-    let mut passed = Passed {
-        method: method.clone(),
-        target: target.to_owned(),
-        headers: head.headers.clone(),
-        body: Bytes::new(),
-    };
     if shared.api.hub.handle.follows() && !is_read(&method) {
-        passed.body = read(body, shared.limits.body).await?;
-        return pass_on(shared, passed).await;
+        let body = read(body, shared.limits.body).await?;
+        return pass_on(shared, Passed::of(&head, body)).await;
     }
     let credentials = shared.api.identity.credentials(&head.headers).await?;
     if let Some(instance) = path.strip_prefix(metadata::PATH) {
@@ -220,8 +218,7 @@ async fn of_the_cloud(
     let reply = match neutron::answer(&shared.api, &asked).await {
         // Some reads write, and a writer may lose its lease with a command in hand.
         Err(fault) if fault == Fault::not_writer() => {
-            passed.body = asked.body;
-            return pass_on(shared, passed).await;
+            return pass_on(shared, Passed::of(&head, asked.body)).await;
         }
         reply => reply,
     };

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::{Embedded, People, Token, login, people, records};
 use crate::{
     fault::Fault,
+    hub::now,
     neutron::{Query, Reply},
+    policy::Credentials,
 };
 
 /// One request to the identity service, whose path is what follows `/identity` or nothing.
@@ -92,7 +94,7 @@ async fn known(
 ) -> Result<Answer, Fault> {
     let caller = service.credentials(request.headers)?;
     match (request.method, parts) {
-        (_, ["auth", "tokens"]) => subject(service, request),
+        (_, ["auth", "tokens"]) => subject(service, request, &caller).await,
         (_, ["auth", "catalog"]) => {
             Ok(Reply::value(&json!({"catalog": catalog(service, request), "links": {}})).into())
         }
@@ -215,16 +217,30 @@ fn issued(service: &Embedded, request: &Request<'_>, token: &Token) -> Result<An
 }
 
 /// `auth/tokens` with a token to speak of in `X-Subject-Token`.
-fn subject(service: &Embedded, request: &Request<'_>) -> Result<Answer, Fault> {
+async fn subject(
+    service: &Embedded,
+    request: &Request<'_>,
+    caller: &Credentials,
+) -> Result<Answer, Fault> {
     let header = request.headers.get("x-subject-token");
     let text = header
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    let key = Embedded::key(&service.hub.people())?;
     let gone = || Fault::identity(StatusCode::NOT_FOUND, "Could not find token.");
-    let token = Token::read(text, &key).ok_or_else(gone)?;
+    let token = Embedded::token(&service.hub.people(), text)?.ok_or_else(gone)?;
     if *request.method == Method::DELETE {
-        // A signed token is over when its time is up.
+        if token.user != caller.user && !caller.has_role("admin") {
+            return Err(Fault::identity(
+                StatusCode::FORBIDDEN,
+                "You are not authorized to perform the requested action: identity:revoke_token.",
+            ));
+        }
+        let revoke = people::Command::Revoke {
+            print: Token::print(text),
+            expires: token.expires,
+            now: now().0,
+        };
+        service.hub.submit_people(revoke).await?;
         return Ok(Reply::empty().into());
     }
     let described = described(service, request, &token).ok_or_else(gone)?;

@@ -117,12 +117,19 @@ impl Embedded {
             .ok_or_else(Fault::unavailable)
     }
 
+    /// A token that is good now: ours, not over, and not taken back.
+    fn token(people: &People, text: &str) -> Result<Option<Token>, Fault> {
+        let token = Token::read(text, &Self::key(people)?);
+        let revoked = || people.get(people::REVOKED, &Token::print(text)).is_some();
+        Ok(token.filter(|_| !revoked()))
+    }
+
     /// Who a request's token is of.
     pub(super) fn credentials(&self, headers: &HeaderMap) -> Result<Credentials, Fault> {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let people = self.hub.people();
         let of = |token: &str| -> Result<(Token, Vec<String>), Fault> {
-            let token = Token::read(token, &Self::key(&people)?).ok_or_else(Fault::unauthorized)?;
+            let token = Self::token(&people, token)?.ok_or_else(Fault::unauthorized)?;
             let roles = token.roles(&people).ok_or_else(Fault::unauthorized)?;
             Ok((token, roles))
         };

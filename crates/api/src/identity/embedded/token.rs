@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use super::{People, people, with_implied};
 use crate::hub::now;
@@ -34,6 +34,11 @@ impl Token {
         let payload = URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).ok()?);
         let mac = signature(key, payload.as_bytes())?.finalize().into_bytes();
         Some(format!("{payload}.{}", URL_SAFE_NO_PAD.encode(mac)))
+    }
+
+    /// What a token is remembered by when it is taken back: the token itself is not kept.
+    pub(super) fn print(text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()))
     }
 
     /// A token that is ours, whole, and not over.
