@@ -1,6 +1,7 @@
 //! A built server under load, with few and with many ports in its store.
 
 use std::{
+    cell::RefCell,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::PathBuf,
@@ -9,12 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bench::{Answer, Client, Figures, Server, Settings, measure};
+use bench::{Answer, Client, Figures, Server, Settings, cpu_of, measure};
 use futures::future::try_join_all;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use store::rig;
 
-use crate::Kind;
+use crate::{Kind, report::Report};
 
 /// Ports in one bulk request.
 const BULK: usize = 100;
@@ -24,6 +26,25 @@ pub(crate) struct Run {
     pub(crate) time: Duration,
     pub(crate) clients: usize,
     pub(crate) folder: PathBuf,
+    pub(crate) report: Report,
+}
+
+/// A server under measurement.
+struct Measured {
+    server: Server,
+    store: Kind,
+    ports: usize,
+}
+
+/// What is read of a creation's answer.
+#[derive(Deserialize)]
+struct Made {
+    port: Id,
+}
+
+#[derive(Deserialize)]
+struct Id {
+    id: String,
 }
 
 /// What the calls are about.
@@ -38,8 +59,13 @@ struct Ground {
 }
 
 fn expect(answer: &Answer, status: u16) -> io::Result<Value> {
+    check(answer, status).map(|()| answer.json())
+}
+
+/// The status alone: reading every answer whole would be most of the load's work.
+fn check(answer: &Answer, status: u16) -> io::Result<()> {
     if answer.status.as_u16() == status {
-        return Ok(answer.json());
+        return Ok(());
     }
     let body = String::from_utf8_lossy(&answer.body);
     Err(io::Error::other(format!(
@@ -55,11 +81,16 @@ fn id(value: &Value, root: &str) -> io::Result<String> {
 
 impl Run {
     pub(crate) async fn all(&self, sizes: &[usize], stores: &[Kind]) -> io::Result<()> {
+        println!("load averages of the machine:    {}", load()?);
         self.empty().await?;
         for store in stores {
             for ports in sizes {
                 self.one(*store, *ports).await?;
             }
+        }
+        println!("\nwith the most ports, against the fewest");
+        for line in self.report.growth() {
+            println!("{line}");
         }
         Ok(())
     }
@@ -73,7 +104,7 @@ impl Run {
         let figures = self.ask_empty(address, &mut child).await;
         child.kill()?;
         child.wait()?;
-        println!("an empty handler:                {}", figures?);
+        println!("{:<33}{}", "an empty handler:", figures?);
         Ok(())
     }
 
@@ -84,7 +115,7 @@ impl Run {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let begun = Instant::now();
+        let (begun, cpu) = (Instant::now(), cpu_of(child.id())?);
         let each = (0..self.clients).map(|_| async move {
             let (mut client, mut times) = (Client::new(address), Vec::new());
             while begun.elapsed() < self.time {
@@ -95,7 +126,9 @@ impl Run {
             Ok::<_, io::Error>(times)
         });
         let times = try_join_all(each).await?.concat();
-        Ok(Figures::of(times, begun.elapsed(), None))
+        let took = begun.elapsed();
+        let cpu = cpu_of(child.id())?.saturating_sub(cpu);
+        Ok(Figures::of(times, took, Some(cpu)))
     }
 
     async fn one(&self, store: Kind, ports: usize) -> io::Result<()> {
@@ -112,7 +145,7 @@ impl Run {
             log: folder.path().join("log"),
         };
         println!("\n{store}, {ports} ports, {} clients", self.clients);
-        let mut server = Server::start(settings).await?;
+        let server = Server::start(settings).await?;
         println!(
             "memory at start:                 {:>9} MB",
             server.memory()? >> 20
@@ -125,8 +158,14 @@ impl Run {
             "memory with {ports:>6} ports:        {:>9} MB",
             server.memory()? >> 20
         );
-        self.reads(&server, &ground, ports).await?;
-        self.writes(&server, &ground).await?;
+        let mut measured = Measured {
+            server,
+            store,
+            ports,
+        };
+        self.reads(&measured, &ground).await?;
+        self.writes(&measured, &ground).await?;
+        let server = &mut measured.server;
         println!(
             "memory after the load:           {:>9} MB",
             server.memory()? >> 20
@@ -212,12 +251,18 @@ impl Run {
         Ok(try_join_all(each).await?.concat())
     }
 
-    async fn reads(&self, server: &Server, ground: &Ground, ports: usize) -> io::Result<()> {
+    fn say(&self, measured: &Measured, call: impl std::fmt::Display, figures: Figures) {
+        self.report
+            .say(measured.store, measured.ports, call, figures);
+    }
+
+    async fn reads(&self, measured: &Measured, ground: &Ground) -> io::Result<()> {
+        let (server, ports) = (&measured.server, measured.ports);
         let shown = measure(server, self.clients, self.time, async |client, who, n| {
             let port = &ground.ports[(who * 7_919 + n) % ground.ports.len()];
-            expect(&client.get(&format!("/v2.0/ports/{port}")).await?, 200).map(|_| ())
+            check(&client.get(&format!("/v2.0/ports/{port}")).await?, 200)
         });
-        println!("show port:                       {}", shown.await?);
+        self.say(measured, "show port", shown.await?);
         let lists = [(&ground.thousand, 1_000), (&ground.five_thousand, 5_000)];
         for (network, count) in lists.into_iter().filter(|(_, count)| *count <= ports) {
             let path = format!("/v2.0/ports?network_id={network}");
@@ -225,6 +270,7 @@ impl Run {
             // One client: how long a list takes, not how long others stand in line before it.
             let listed = measure(server, 1, self.time, async |client, _, n| {
                 let answer = client.get(path).await?;
+                check(&answer, 200)?;
                 if n == 0 {
                     let listed = expect(&answer, 200)?["ports"]
                         .as_array()
@@ -237,62 +283,61 @@ impl Run {
                 }
                 Ok(())
             });
-            println!("list {count} ports, one client:     {}", listed.await?);
+            self.say(
+                measured,
+                format_args!("list {count} ports, one client"),
+                listed.await?,
+            );
         }
         Ok(())
     }
 
-    async fn writes(&self, server: &Server, ground: &Ground) -> io::Result<()> {
-        let (time, clients) = (self.time, self.clients);
+    async fn writes(&self, measured: &Measured, ground: &Ground) -> io::Result<()> {
+        let (server, time, clients) = (&measured.server, self.time, self.clients);
         let made = measure(server, clients, time, async |client, _, n| {
             let body = json!({"network": {"name": format!("n{n}"), "tenant_id": "bench"}});
-            expect(&client.post("/v2.0/networks", &body).await?, 201).map(|_| ())
+            check(&client.post("/v2.0/networks", &body).await?, 201)
         });
-        println!("create network:                  {}", made.await?);
-        let created = std::sync::Mutex::new(Vec::new());
+        self.say(measured, "create network", made.await?);
+        let created = RefCell::new(Vec::new());
         let made = measure(server, clients, time, async |client, _, n| {
             let body = json!({"port": {"network_id": ground.large, "name": format!("p{n}"),
                 "tenant_id": "bench", "security_groups": [ground.group]}});
-            let made = expect(&client.post("/v2.0/ports", &body).await?, 201)?;
-            created
-                .lock()
-                .map_err(|_| io::ErrorKind::Other)?
-                .push(id(&made, "port")?);
+            let made = client.post("/v2.0/ports", &body).await?;
+            check(&made, 201)?;
+            let made: Made = serde_json::from_slice(&made.body).map_err(io::Error::other)?;
+            created.borrow_mut().push(made.port.id);
             Ok(())
         });
-        println!("create port with a group:        {}", made.await?);
+        self.say(measured, "create port with a group", made.await?);
         let changed = measure(server, clients, time, async |client, who, n| {
             let port = &ground.ports[(who * 7_919 + n) % ground.ports.len()];
             let body = json!({"port": {"name": format!("{who}-{n}")}});
-            expect(
-                &client.put(&format!("/v2.0/ports/{port}"), &body).await?,
-                200,
-            )
-            .map(|_| ())
+            let changed = client.put(&format!("/v2.0/ports/{port}"), &body).await?;
+            check(&changed, 200)
         });
-        println!("update port:                     {}", changed.await?);
-        let gone = self
-            .deletes(server, created.into_inner().unwrap_or_default())
-            .await?;
-        println!("delete port:                     {gone}");
+        self.say(measured, "update port", changed.await?);
+        let gone = self.deletes(server, created.into_inner()).await?;
+        self.say(measured, "delete port", gone);
         let made = measure(server, clients, time, async |client, _, _| {
             let made = client.post("/v2.0/ports", &bulk(&ground.large)).await?;
-            expect(&made, 201).map(|_| ())
+            check(&made, 201)
         });
-        println!("bulk-create {BULK} ports:           {}", made.await?);
+        self.say(
+            measured,
+            format_args!("bulk-create {BULK} ports"),
+            made.await?,
+        );
         let made = measure(server, clients, time, async |client, who, n| {
             let port = who * 4_000 + n % 4_000 + 1;
             let prefix = format!("10.{}.{}.0/24", n / 4_000 % 256, who);
             let body = json!({"security_group_rule": {"security_group_id": ground.group,
                 "direction": "ingress", "protocol": "tcp", "port_range_min": port,
                 "port_range_max": port, "remote_ip_prefix": prefix, "tenant_id": "bench"}});
-            expect(
-                &client.post("/v2.0/security-group-rules", &body).await?,
-                201,
-            )
-            .map(|_| ())
+            let made = client.post("/v2.0/security-group-rules", &body).await?;
+            check(&made, 201)
         });
-        println!("create rule:                     {}", made.await?);
+        self.say(measured, "create rule", made.await?);
         Ok(())
     }
 
@@ -307,7 +352,7 @@ impl Run {
                     break;
                 }
                 let asked = Instant::now();
-                expect(&client.delete(&format!("/v2.0/ports/{port}")).await?, 204)?;
+                check(&client.delete(&format!("/v2.0/ports/{port}")).await?, 204)?;
                 times.push(asked.elapsed());
             }
             Ok::<_, io::Error>(times)
@@ -320,6 +365,13 @@ impl Run {
             Some(server.cpu()?.saturating_sub(cpu)),
         ))
     }
+}
+
+/// How much else ran in the last minutes: a figure means little without.
+fn load() -> io::Result<String> {
+    let text = std::fs::read_to_string("/proc/loadavg")?;
+    let averages: Vec<&str> = text.split_whitespace().take(3).collect();
+    Ok(averages.join(" "))
 }
 
 fn bulk(network: &str) -> Value {

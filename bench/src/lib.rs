@@ -8,4 +8,4 @@ mod server;
 
 pub use client::{Answer, Client};
 pub use load::{Figures, measure};
-pub use server::{Server, Settings};
+pub use server::{Server, Settings, cpu_of};

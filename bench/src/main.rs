@@ -6,12 +6,14 @@ mod agent;
 mod empty;
 mod http;
 mod machine;
+mod report;
 mod store;
 mod walk;
 
 use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
 
 #[derive(Debug, Parser)]
 #[command(about = "Measures Nucleon's server and store")]
@@ -85,7 +87,9 @@ fn main() -> ExitCode {
         Bench::Walk { ports, hosts } => {
             walk::run(&walk::Size { ports, hosts }).map_err(io::Error::other)
         }
-        other => tokio::runtime::Runtime::new().and_then(|runtime| runtime.block_on(other.run())),
+        other => other
+            .runtime()
+            .and_then(|runtime| runtime.block_on(other.run())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -97,6 +101,15 @@ fn main() -> ExitCode {
 }
 
 impl Bench {
+    /// The empty server has as many threads as the one it is compared with. The load has one: on a
+    /// shared machine it must not be at every core at once.
+    fn runtime(&self) -> io::Result<Runtime> {
+        match self {
+            Self::Empty { .. } => Runtime::new(),
+            _ => Builder::new_current_thread().enable_all().build(),
+        }
+    }
+
     async fn run(self) -> io::Result<()> {
         match self {
             Bench::Store { seconds, folder } => {
@@ -115,6 +128,7 @@ impl Bench {
                     time: Duration::from_secs_f64(seconds),
                     clients,
                     folder,
+                    report: report::Report::default(),
                 };
                 run.all(&ports, &store).await
             }

@@ -61,7 +61,7 @@ fn spawn(settings: &Settings, listen: SocketAddr, agents: SocketAddr) -> io::Res
             "--agents",
             &agents.to_string(),
         ])
-        .env("RUST_LOG", "warn,api::replica=info")
+        .env("NUCLEON_LOG", "warn,api::replica=info")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -142,18 +142,23 @@ impl Server {
             .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Processor time so far, user and system. Linux counts it in hundredths of a second.
+    /// Processor time so far.
     pub fn cpu(&self) -> io::Result<Duration> {
-        let stat = fs::read_to_string(self.proc().join("stat"))?;
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        let ticks = fields.split_whitespace().skip(11).take(2);
-        let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
-        Ok(Duration::from_millis(ticks * 10))
+        cpu_of(self.child.id())
     }
 
     fn proc(&self) -> PathBuf {
         Path::new("/proc").join(self.child.id().to_string())
     }
+}
+
+/// A process's processor time so far, user and system. Linux counts it in hundredths of a second.
+pub fn cpu_of(process: u32) -> io::Result<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
 }
 
 impl Drop for Server {
