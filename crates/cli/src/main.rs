@@ -36,6 +36,11 @@ use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+/// Versions of the server's state are made of many small nodes; see docs/speed.md for what this
+/// allocator saves.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a subcommand gives back: how the process ends, or why it could not do its duty.
 pub(crate) type Outcome = Result<ExitCode, Box<dyn Error + Send + Sync>>;
 
