@@ -3,8 +3,10 @@
 //! thread that joined the namespace and then ends.
 use std::fs::{self, File};
 use std::io;
+use std::path::Path;
 
 use host::NsName;
+use nix::mount::MsFlags;
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::exec::netns_path;
@@ -53,7 +55,7 @@ pub fn within<T: Send + 'static>(
 
 /// The names of all namespaces, as `ip netns` lists them.
 pub fn list() -> io::Result<Vec<NsName>> {
-    let entries = match fs::read_dir("/run/netns") {
+    let entries = match fs::read_dir(FOLDER) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -80,7 +82,11 @@ pub fn devices() -> std::collections::BTreeSet<String> {
     names.map(|(name, _)| name.trim().to_owned()).collect()
 }
 
-/// Make a namespace and pin it under its name. One that is there already stays as it is.
+/// Where namespaces are pinned.
+const FOLDER: &str = "/run/netns";
+
+/// Make a namespace and pin it under its name. One that is there already stays as it is; a file of
+/// that name that is none, left over from a start or an end that was cut short, becomes one.
 pub fn add(name: &NsName) -> Result<(), NetnsError> {
     let fail = |what| {
         move |source| NetnsError::Io {
@@ -89,15 +95,16 @@ pub fn add(name: &NsName) -> Result<(), NetnsError> {
             source,
         }
     };
-    fs::create_dir_all("/run/netns").map_err(fail("make /run/netns"))?;
+    share_folder().map_err(fail("make /run/netns"))?;
     let path = netns_path(name);
-    match fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-    {
+    let mut options = fs::OpenOptions::new();
+    match options.write(true).create_new(true).open(&path) {
         Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if is_pinned(&path).map_err(fail("look at it"))? {
+                return Ok(());
+            }
+        }
         Err(error) => return Err(fail("make its file")(error)),
     }
     let target = path.clone();
@@ -105,7 +112,7 @@ pub fn add(name: &NsName) -> Result<(), NetnsError> {
         unshare(CloneFlags::CLONE_NEWNET)?;
         let own = "/proc/thread-self/ns/net";
         let none = None::<&str>;
-        nix::mount::mount(Some(own), &target, none, nix::mount::MsFlags::MS_BIND, none)
+        nix::mount::mount(Some(own), &target, none, MsFlags::MS_BIND, none)
     });
     let made = thread
         .join()
@@ -114,6 +121,31 @@ pub fn add(name: &NsName) -> Result<(), NetnsError> {
         let _ = fs::remove_file(&path);
         fail("pin it")(errno.into())
     })
+}
+
+/// The folder of names as `ip netns` makes it: a mount of its own, shared. Were it made so only
+/// later, by another, each name of ours would be mounted twice, and could not be removed.
+fn share_folder() -> io::Result<()> {
+    fs::create_dir_all(FOLDER)?;
+    let none = None::<&str>;
+    let share = || {
+        let shared = MsFlags::MS_SHARED | MsFlags::MS_REC;
+        nix::mount::mount(none, FOLDER, none, shared, none)
+    };
+    match share() {
+        Err(nix::errno::Errno::EINVAL) => {
+            let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
+            nix::mount::mount(Some(FOLDER), FOLDER, none, bind, none)?;
+            Ok(share()?)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Whether a name is that of a namespace: those are files of a device of their own.
+fn is_pinned(path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata(path)?.dev() != fs::metadata(FOLDER)?.dev())
 }
 
 /// Unpin a namespace: it ends with its last process and socket. One that is not there is gone.
