@@ -24,6 +24,8 @@ const READ_SILENT: Duration = Duration::from_secs(8);
 const READ_ALL: Duration = Duration::from_secs(300);
 /// A pass that left something undone is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long an agent that begins waits for the server's word before it acts on what was kept.
+const FIRST_WORD: Duration = Duration::from_secs(2);
 /// How much of a host's items may go at once on connecting.
 const SHARE: f64 = 0.1;
 
@@ -149,6 +151,11 @@ impl Agent {
     /// Until told to stop.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
+        // What was kept may be a moment old: acted upon at once, it would undo what came since.
+        tokio::select! {
+            () = &mut stop => return,
+            () = self.hear(FIRST_WORD) => {}
+        }
         let mut due = tokio::time::Instant::now();
         loop {
             tokio::select! {
@@ -512,6 +519,24 @@ impl Agent {
             && let Err(error) = held.save(&self.config.state_dir.join("view.json"))
         {
             tracing::warn!(%error, "the view could not be kept");
+        }
+    }
+
+    /// Wait until the server said what it wants of this host, if it answers in time.
+    async fn hear(&mut self, patience: Duration) {
+        let end = tokio::time::Instant::now() + patience;
+        while self.server.is_some() {
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                event = self.events.recv() => {
+                    let Some(event) = event else { return };
+                    let has_said = matches!(event, Event::Told(Told::Synced { .. }));
+                    self.take(event).await;
+                    if has_said {
+                        return;
+                    }
+                }
+            }
         }
     }
 
