@@ -139,11 +139,18 @@ impl Ports {
     fn routers(&mut self, view: &View, pass: &Pass, changes: &mut Changes) {
         self.told_floating
             .retain(|id, _| view.floating_ips.contains_key(id));
-        self.wrong_since
-            .retain(|id, _| view.router_roles.contains_key(id));
+        let wrong = &mut self.wrong_since;
+        wrong.retain(|id, _| view.router_roles.contains_key(id));
+        // Of one that comes back it has to be said again.
+        let here: BTreeSet<String> = view.router_roles.keys().map(ToString::to_string).collect();
+        self.told_routers.retain(|id, _| here.contains(id));
         for (router, role) in &view.router_roles {
             let id = router.to_string();
-            let standing = self.standing(*router, pass);
+            let found = view.routers.get(router);
+            let standing = match found.is_some_and(|found| found.admin_state_up) {
+                true => self.standing(*router, pass),
+                false => Standing::Down,
+            };
             let waiting = match standing {
                 Standing::Up => self.waiting_floating_ips(view, role),
                 _ => Vec::new(),
@@ -178,7 +185,10 @@ impl Ports {
         let served = down.filter(|it| {
             let port = it.port_id.and_then(|port| view.ports.get(&port));
             let host = port.and_then(|port| port.host());
-            role.centralized || host == Some(&self.host) || (role.snat && host.is_none())
+            let is_central = host.is_none_or(|host| !view.has_own_way_out(host));
+            role.centralized
+                || (role.snat && is_central)
+                || (host == Some(&self.host) && !is_central)
         });
         let ids = served.map(|it| it.id);
         ids.filter(|id| {
@@ -284,9 +294,12 @@ mod tests {
             "status": status, "meta": meta,
         });
         let mut view = View::default();
+        let peer = |host, mode| json!({"host": host, "agent_mode": mode});
         for item in [
             json!({"kind": "port", "value": port}),
             json!({"kind": "floatingip", "value": floating_ip}),
+            json!({"kind": "peer", "value": peer("c1", "dvr")}),
+            json!({"kind": "peer", "value": peer("c3", "dvr_no_external")}),
         ] {
             view.put(serde_json::from_value(item).expect("an item"));
         }
@@ -309,6 +322,21 @@ mod tests {
         assert_eq!(Standing::of(None, true), Standing::Down);
         assert_eq!(Standing::of(Some(second), false), Standing::Down);
         assert_eq!(Standing::of(Some(FAILED + second), false), Standing::Failed);
+    }
+
+    #[test]
+    fn a_floating_ip_of_a_host_without_a_way_out_is_the_source_nats() {
+        let snat = RouterRole {
+            snat: true,
+            ..role(false)
+        };
+        let ports = Ports::new("net");
+        let waiting = |host, role| ports.waiting_floating_ips(&view("DOWN", host), role).len();
+        assert_eq!(waiting("c3", &snat), 1);
+        assert_eq!(waiting("c1", &snat), 0);
+        let there = Ports::new("c3");
+        let view = view("DOWN", "c3");
+        assert!(there.waiting_floating_ips(&view, &role(false)).is_empty());
     }
 
     #[test]

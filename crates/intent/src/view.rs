@@ -206,6 +206,15 @@ impl Difference {
 }
 
 impl View {
+    /// Whether a host serves the floating IPs of its ports itself, where routers are distributed.
+    pub fn has_own_way_out(&self, host: &HostName) -> bool {
+        let mode = self
+            .peers
+            .get(host)
+            .and_then(|peer| peer.agent_mode.as_deref());
+        matches!(mode, Some("dvr" | "dvr_snat"))
+    }
+
     pub fn follow(&mut self, difference: Difference) {
         for key in &difference.remove {
             self.remove(key);

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use intent::{
     Agent, AgentId, AgentType, DeviceId, FloatingIp, HostName, Kind, NetworkId, Port, PortId,
-    Router, RouterId, State, SubnetId, owner,
+    PortStatus, Router, RouterId, State, SubnetId, owner, state::Pair,
 };
 
 use crate::{
@@ -105,10 +105,77 @@ pub(crate) fn convert(txn: &mut Txn<'_>, id: RouterId) -> Result<(), Refusal> {
 /// After a command: the hosts that serve floating IPs by themselves stand in the external networks
 /// that those are of. A network without a free address leaves its floating IPs unserved until one
 /// is.
+/// Interfaces of routers that are on no host any more are down.
 pub(crate) fn settle(txn: &mut Txn<'_>) {
     let networks: BTreeSet<NetworkId> = concerned(txn).collect();
     for network in networks {
         settle_network(txn, network);
+    }
+    for router in routers_that_left(txn) {
+        if !is_anywhere(txn.state(), router) {
+            set_interfaces(txn, router, PortStatus::Down);
+        }
+    }
+}
+
+/// Distributed routers that the command may have taken from a host.
+fn routers_that_left(txn: &Txn<'_>) -> BTreeSet<RouterId> {
+    let state = txn.state();
+    let routers = txn.changed().flat_map(|(kind, key)| match kind {
+        Kind::Router => key.parse().into_iter().collect(),
+        Kind::RouterBinding => {
+            let pair = key.parse::<Pair<RouterId, AgentId>>();
+            pair.into_iter().map(|Pair(router, _)| router).collect()
+        }
+        Kind::Port => match key.parse() {
+            Ok(id) => routers_left_by_port(txn.before, state, id),
+            Err(_) => Vec::new(),
+        },
+        // Rare, as above.
+        Kind::Agent => state.routers.keys().copied().collect(),
+        _ => Vec::new(),
+    });
+    let is_distributed = |id: &RouterId| state.routers.get(id).is_some_and(|it| it.distributed);
+    routers.filter(is_distributed).collect()
+}
+
+/// The routers on the network of a port that is not on its host any more.
+fn routers_left_by_port(before: &State, after: &State, id: PortId) -> Vec<RouterId> {
+    let Some(old) = before.ports.get(&id).filter(|port| port.host().is_some()) else {
+        return Vec::new();
+    };
+    if after.ports.get(&id).and_then(|port| port.host()) == old.host() {
+        return Vec::new();
+    }
+    let ports = after.index.router_ports_of_network.of(&old.network_id);
+    let ports = ports.filter_map(|id| after.ports.get(id));
+    ports
+        .filter_map(|port| port.device_id.parse().ok())
+        .collect()
+}
+
+/// Whether a distributed router is on, and some host has a part of it.
+fn is_anywhere(state: &State, id: RouterId) -> bool {
+    let is_on = state.routers.get(&id).is_some_and(|it| it.admin_state_up);
+    // The first question answers most, and is the cheaper one.
+    is_on && (state.index.agents_of_router.any(&id) || !agents_of_router(state, id).is_empty())
+}
+
+/// A host has a distributed router standing: its interfaces, which are on no one host, are up once
+/// they are on any.
+pub(crate) fn stands(txn: &mut Txn<'_>, id: RouterId) {
+    if is_anywhere(txn.state(), id) {
+        set_interfaces(txn, id, PortStatus::Active);
+    }
+}
+
+fn set_interfaces(txn: &mut Txn<'_>, id: RouterId, status: PortStatus) {
+    for port in router::interfaces(txn, id) {
+        if port.device_owner == owner::ROUTER_INTERFACE_DVR && port.status != status {
+            let mut port = Port::clone(&port);
+            port.status = status;
+            txn.save(port);
+        }
     }
 }
 

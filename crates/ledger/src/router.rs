@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use intent::{
-    AgentId, AgentType, FloatingIp, FloatingIpStatus, HostName, Kind, Object, Port, PortId,
-    PortStatus, Router, RouterBinding, RouterId, owner, state::Pair,
+    AgentId, AgentType, FloatingIp, FloatingIpStatus, HostName, Kind, Object, Port, PortId, Router,
+    RouterBinding, RouterId, owner, state::Pair,
 };
 
 use crate::{
@@ -161,8 +161,7 @@ pub(crate) fn floating_ips(txn: &Txn<'_>, router: RouterId) -> Vec<Arc<FloatingI
 }
 
 /// A host says which routers it serves now, which no longer, and which it fails to: floating IPs
-/// are up, down or in error with them, and the interfaces of a distributed router, which are on no one host, up once they are on
-/// any.
+/// are up, down or in error with them, and interfaces of distributed routers up.
 pub(crate) fn report(
     txn: &mut Txn<'_>,
     host: &HostName,
@@ -171,13 +170,7 @@ pub(crate) fn report(
     failed: &[RouterId],
 ) -> Answer {
     for router in up {
-        for port in interfaces(txn, *router) {
-            if port.device_owner == owner::ROUTER_INTERFACE_DVR {
-                let mut port = Port::clone(&port);
-                port.status = PortStatus::Active;
-                txn.save(port);
-            }
-        }
+        distributed::stands(txn, *router);
         floating_ip::set_status(txn, host, *router, FloatingIpStatus::Active);
     }
     for router in down {

@@ -619,6 +619,45 @@ fn a_floating_ip_is_up_when_the_host_that_serves_it_says_so() {
 }
 
 #[test]
+fn interfaces_of_a_distributed_router_are_down_when_it_is_on_no_host() {
+    let mut rig = Rig::new();
+    rig.host("c1", "dvr");
+    rig.host("c2", "dvr");
+    let (network, subnet) = rig.network("10.0.0.0/24");
+    let id = rig.create(Kind::Router, json!({"distributed": true}));
+    rig.act(add(&id, json!({"subnet_id": subnet})));
+    let report = |rig: &mut Rig, host: &str| {
+        rig.act(Command::ReportRouters {
+            host: host.into(),
+            up: vec![id.parse().expect("id")],
+            down: vec![],
+        });
+    };
+    let status = |rig: &Rig| rig.ports_of_owner(owner::ROUTER_INTERFACE_DVR)[0].status;
+    let mut guests = Vec::new();
+    for host in ["c1", "c2"] {
+        let guest = json!({
+            "network_id": network, "device_owner": "compute:nova", "binding:host_id": host,
+        });
+        guests.push(rig.create(Kind::Port, guest));
+        report(&mut rig, host);
+        assert_eq!(status(&rig), PortStatus::Active);
+    }
+    for (on, expected) in [(false, PortStatus::Down), (true, PortStatus::Down)] {
+        rig.update(Kind::Router, &id, json!({"admin_state_up": on}));
+        assert_eq!(status(&rig), expected, "until a host says that it stands");
+    }
+    report(&mut rig, "c1");
+    assert_eq!(status(&rig), PortStatus::Active);
+    rig.delete(Kind::Port, &guests[0]);
+    assert_eq!(status(&rig), PortStatus::Active, "c2 has it still");
+    rig.update(Kind::Port, &guests[1], json!({"binding:host_id": ""}));
+    assert_eq!(status(&rig), PortStatus::Down);
+    report(&mut rig, "c2");
+    assert_eq!(status(&rig), PortStatus::Down, "said too late");
+}
+
+#[test]
 fn every_host_of_a_distributed_router_is_listed() {
     let dvr = dvr();
     let id = dvr.router.parse().expect("id");
