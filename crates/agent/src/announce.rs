@@ -1,17 +1,20 @@
 //! Says who has an address that is new here, so that nobody goes on sending elsewhere: gratuitous
 //! ARP, and for IPv6 unsolicited neighbour advertisements. Sent from a raw socket, one after the other
 //! for some seconds, by a thread of the namespace that nothing waits for.
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use etherparse::{EtherType, Ethernet2Header, Icmpv6Header, Icmpv6Type, IpNumber, Ipv6Header};
+use host::netns::Netns;
 use host::{Mac, NsName};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
     AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike, sendto, socket,
 };
+use plan::draft::MAIN;
 
 /// As often as Neutron says it, for those who lose one.
 const TIMES: u32 = 3;
@@ -20,6 +23,35 @@ const EVERYBODY: [u8; 6] = [0xff; 6];
 /// All nodes of the link, and the MAC of that.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+
+/// Addresses that are new here for those who ask by a device with proxy ARP, which may be new itself.
+pub(crate) fn proxied(have: &Netns, want: &Netns) -> Vec<(String, IpAddr)> {
+    let known = answered_for(have);
+    let wanted = answered_for(want).into_iter();
+    wanted.filter(|it| !known.contains(it)).collect()
+}
+
+/// Each such address has a route of its own that leads on by another device, as a floating IP's does.
+fn answered_for(netns: &Netns) -> BTreeSet<(String, IpAddr)> {
+    let answering = netns.sysctls.iter().filter_map(|(key, sysctl)| {
+        let device = key
+            .strip_prefix("net.ipv4.conf.")?
+            .strip_suffix(".proxy_arp")?;
+        (sysctl.value == "1" && netns.links.contains_key(device)).then_some(device)
+    });
+    let answering: Vec<&str> = answering.collect();
+    let routes = netns.routes.get(&MAIN).into_iter().flatten();
+    let routes = routes.filter(|(key, _)| {
+        key.dst.addr().is_ipv4() && key.dst.prefix_len() == key.dst.max_prefix_len()
+    });
+    let pairs = routes.flat_map(|(key, _)| {
+        let others = answering
+            .iter()
+            .filter(|device| key.dev.as_deref() != Some(**device));
+        others.map(|device| ((*device).to_owned(), key.dst.addr()))
+    });
+    pairs.collect()
+}
 
 /// Say these addresses of these devices; returns at once.
 pub(crate) fn announce(name: &NsName, addresses: Vec<(String, IpAddr)>) {
@@ -132,6 +164,41 @@ mod tests {
     use super::*;
 
     const MAC: Mac = Mac([0xfa, 0x16, 0x3e, 1, 2, 3]);
+
+    #[test]
+    fn floating_ips_behind_a_proxy_are_said_by_the_device_that_answers() {
+        let mut want = Netns::default();
+        for (device, value) in [("fg-1", "1"), ("fpr-1", "0")] {
+            let sysctl = host::netns::Sysctl {
+                value: value.to_owned(),
+                ..host::netns::Sysctl::default()
+            };
+            let key = format!("net.ipv4.conf.{device}.proxy_arp");
+            want.sysctls.insert(key, sysctl);
+            let link = host::netns::Link::default();
+            want.links.insert(device.to_owned(), link);
+        }
+        for (dst, device) in [("172.24.4.9/32", "fpr-1"), ("172.24.4.224/28", "fg-1")] {
+            let key = host::netns::RouteKey {
+                dst: dst.parse().expect("a net"),
+                metric: 0,
+                kind: host::netns::RouteKind::Unicast,
+                dev: Some(device.to_owned()),
+                tos: 0,
+            };
+            let routes = want.routes.entry(MAIN).or_default();
+            routes.insert(key, host::netns::Route::default());
+        }
+        let address = "172.24.4.9".parse().expect("an address");
+        let said = proxied(&Netns::default(), &want);
+        let expected = [("fg-1".to_owned(), address)];
+        assert_eq!(said, expected);
+        assert!(proxied(&want, &want).is_empty());
+        // The switch makes the device after the routes were written.
+        let mut before = want.clone();
+        before.links.remove("fg-1");
+        assert_eq!(proxied(&before, &want), expected);
+    }
 
     #[test]
     fn gratuitous_arp_names_its_sender_twice() {

@@ -4,6 +4,7 @@ use host::{HostState, NsName};
 
 use super::ears::Ears;
 use super::{connections, read, write};
+use crate::announce;
 use crate::filters::{self, Filters};
 use crate::machine::Problem;
 use crate::netns;
@@ -95,7 +96,9 @@ impl Inside {
                 fail(&error);
             }
         }
-        crate::announce::announce(&self.name, write::new_addresses(have, want));
+        let mut new = write::new_addresses(have, want);
+        new.extend(announce::proxied(have, want));
+        announce::announce(&self.name, new);
         problems
     }
 }
