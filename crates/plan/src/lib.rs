@@ -9,6 +9,7 @@
 
 pub mod dhcp;
 pub mod draft;
+mod holders;
 pub mod l2;
 pub mod l3;
 mod numbers;

@@ -224,6 +224,18 @@ fn a_distributed_router_on_a_compute_host_is_neutrons() {
             assert_same_lines(&format!("{ns}"), &want, &seen);
         }
     }
+    let mut met = Met::default();
+    for ns in namespaces(&scenario, "qrouter-") {
+        for (key, sysctl) in &scenario.planned.want.netns[&ns].sysctls {
+            let seen = &scenario.seen.netns[&ns].sysctls[key];
+            if key == "net.ipv4.conf.default.send_redirects" && seen.value != sysctl.value {
+                met.with("no-redirects-by-default");
+            } else {
+                assert_eq!(sysctl.value, seen.value, "{key} in {ns}");
+            }
+        }
+    }
+    met.assert_meant(&["no-redirects-by-default"]);
 }
 
 #[test]

@@ -631,6 +631,7 @@ fn interfaces_of_a_distributed_router_are_down_when_it_is_on_no_host() {
             host: host.into(),
             up: vec![id.parse().expect("id")],
             down: vec![],
+            failed: vec![],
         });
     };
     let status = |rig: &Rig| rig.ports_of_owner(owner::ROUTER_INTERFACE_DVR)[0].status;

@@ -10,6 +10,10 @@
 //!   gets it with the interface's MAC as its sender.
 //! - What is addressed to the host's own DVR MAC (answers to what was routed here) goes by 3 or 4
 //!   back to the interface; ARP answers among it at once (0).
+//! - The interface's own ARP requests stay here, as it knows its neighbours by heart; but those for
+//!   addresses that go from holder to holder leave as requests of nobody's (br-tun 1), with the
+//!   host's MAC for an answer, so that no holder takes that MAC for the router's; elsewhere they are
+//!   heard by all (br-int 1).
 //! - A physical network's bridge does what br-tun does: 1, 2 and 3.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,11 +23,12 @@ use host::{
     ovs::{Action, Field, Match},
 };
 use intent::{Subnet, owner};
+use ipnet::IpNet;
 
 use super::{
     At, Carrier, LocalNet, PATCH_INT, PATCH_TUN, Plugged, has_tunnels, int, is_distributed, tun,
 };
-use crate::Draft;
+use crate::{Draft, holders};
 
 /// A provider bridge's tables.
 mod phys {
@@ -213,6 +218,7 @@ fn interface(draft: &mut Draft<'_>, own: Mac, net: &LocalNet<'_>, plugged: &Plug
         }
     }
     leaving(draft, own, mac, net, plugged);
+    hears(draft, net, &wire, plugged);
 }
 
 /// An ARP answer to the host's MAC that is meant for the interface.
@@ -295,6 +301,43 @@ fn leaving(draft: &mut Draft<'_>, own: Mac, mac: Mac, net: &LocalNet<'_>, plugge
         let request = asks_for(local(), mac, address);
         draft.flow(on(requests, 3), request, Vec::new(), plugged.why());
     }
+    for held in holders::of(draft, plugged.port).asked_for {
+        if let Some(request) = requests_for(local().eth_src(mac), held) {
+            let actions = vec![
+                set_src(own),
+                Action::set(Field::ArpSha, u128::from(own.to_bits())),
+                Action::set(Field::ArpSpa, 0),
+                Action::GotoTable(next),
+            ];
+            draft.flow(on(process, 2), request, actions, plugged.why());
+        }
+    }
+}
+
+/// What interfaces on other hosts ask is heard by everyone here.
+fn hears(draft: &mut Draft<'_>, net: &LocalNet<'_>, wire: &Wire, plugged: &Plugged<'_>) {
+    let bridge = draft.settings.integration_bridge.clone();
+    for held in holders::of(draft, plugged.port).asked_for {
+        let everyone = wire.matches().eth_dst(Mac([0xff; 6]));
+        if let Some(request) = requests_for(everyone, held) {
+            let mut actions = wire.as_local(net);
+            actions.push(Action::GotoTable(int::PACKET_RATE_LIMIT));
+            let at = At::new(&bridge, wire.to_src, 20);
+            draft.flow(at, request, actions, plugged.why());
+        }
+    }
+}
+
+/// ARP requests for any of these addresses; IPv6 has none.
+fn requests_for(matches: Match, held: IpNet) -> Option<Match> {
+    let IpNet::V4(held) = held else { return None };
+    let request = matches.arp().field(Field::ArpOp, 1);
+    let (address, mask) = (u32::from(held.addr()), u32::from(held.netmask()));
+    Some(match held.prefix_len() {
+        0 => request,
+        32 => request.ip4(Field::ArpTpa, held.addr()),
+        _ => request.masked(Field::ArpTpa, address.into(), mask.into()),
+    })
 }
 
 /// A request for the interface's address; in IPv6, the interface's own announcements.

@@ -8,10 +8,7 @@
 //!   `fip-NETWORK`. One whose port is nowhere, or on a host without a way out, is served with the
 //!   source NAT.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::net::{IpAddr, Ipv4Addr};
 
 use host::{
     Mac, NsName, Why, names,
@@ -27,6 +24,7 @@ use crate::{
     AgentMode, Draft,
     dhcp::any,
     draft::{MAIN, To},
+    holders,
 };
 
 /// The table in which a guest with a floating IP finds its way out.
@@ -70,12 +68,8 @@ fn is_served_here(draft: &Draft<'_>, floating_ip: &FloatingIp) -> bool {
 
 /// Its port is on no host that has a way out of its own.
 fn is_central(draft: &Draft<'_>, floating_ip: &FloatingIp) -> bool {
-    let Some(host) = port_of(draft, floating_ip).and_then(Port::host) else {
-        return true;
-    };
-    let peer = draft.view.peers.get(host);
-    let mode = peer.and_then(|peer| peer.agent_mode.as_deref());
-    !matches!(mode, Some("dvr" | "dvr_snat"))
+    let host = port_of(draft, floating_ip).and_then(Port::host);
+    host.is_none_or(|host| !draft.view.has_own_way_out(host))
 }
 
 /// The two devices that join a router to the host's namespace of floating IPs.
@@ -183,65 +177,29 @@ fn qrouter<'a>(
 }
 
 /// The way to source NAT leads back out of the device that a packet came in by: a guest must not
-/// be told to go there itself.
+/// be told to go there itself. A device that comes later takes the default along, and has nothing
+/// to say in the moment before its own setting is written.
 fn no_redirects(draft: &mut Draft<'_>, site: &Site<'_>) {
-    draft.sysctl(
-        &site.ns,
+    for key in [
         "net.ipv4.conf.all.send_redirects",
-        "0",
-        site.why(),
-    );
+        "net.ipv4.conf.default.send_redirects",
+    ] {
+        draft.sysctl(&site.ns, key, "0", site.why());
+    }
     for (device, port) in &site.inside {
         let key = format!("net.ipv4.conf.{device}.send_redirects");
         draft.sysctl(&site.ns, &key, "0", Why::of("port", port.id));
     }
 }
 
-/// Everyone on the router's subnets, known for good. An address that several ports may take over
-/// from each other (a pair that two of them allow) is nobody's for good.
+/// Everyone on the router's subnets who has an address alone, known for good.
 fn neighbours(draft: &mut Draft<'_>, site: &Site<'_>) {
     for (device, interface) in &site.inside {
-        let mut known: BTreeMap<IpAddr, Vec<&Port>> = BTreeMap::new();
-        let subnets: Vec<_> = draft
-            .prefixes(interface)
-            .iter()
-            .map(|(subnet, _)| subnet.cidr)
-            .collect();
-        for port in draft.ports_of(interface.network_id) {
-            if is_on_the_wire(port) {
-                let pairs = port.allowed_address_pairs.iter();
-                let pairs = pairs
-                    .map(|pair| pair.ip_address.network())
-                    .filter(is_one_address);
-                let addresses = port.addresses().chain(pairs.map(|net| net.addr()));
-                for address in addresses.filter(|ip| subnets.iter().any(|net| net.contains(ip))) {
-                    known.entry(address).or_default().push(port);
-                }
-            }
-        }
-        for (ip, ports) in known {
-            if let [port] = ports.as_slice() {
-                neighbour(
-                    draft,
-                    &site.ns,
-                    device,
-                    ip,
-                    port.mac_address,
-                    Why::of("port", port.id),
-                );
-            }
+        for (ip, (mac, port)) in holders::of(draft, interface).known {
+            let why = Why::of("port", port.id);
+            neighbour(draft, &site.ns, device, ip, mac, why);
         }
     }
-}
-
-fn is_one_address(net: &IpNet) -> bool {
-    net.prefix_len() == net.max_prefix_len()
-}
-
-/// A distributed router's own interfaces are here; the outside world's ports are not there.
-fn is_on_the_wire(port: &Port) -> bool {
-    let owner = port.device_owner.as_str();
-    owner != owner::ROUTER_INTERFACE_DVR && owner != owner::FLOATING_IP
 }
 
 fn neighbour(draft: &mut Draft<'_>, ns: &NsName, dev: &str, ip: IpAddr, mac: Mac, why: Why) {

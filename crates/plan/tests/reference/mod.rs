@@ -106,6 +106,16 @@ impl Scenario {
         host: &str,
         set: impl Fn(&mut Settings, &mut Numbers),
     ) -> Self {
+        Self::load_changed(scenario, host, |_| (), set)
+    }
+
+    /// The same with intent that was changed since.
+    pub(crate) fn load_changed(
+        scenario: &str,
+        host: &str,
+        change: impl Fn(&mut State),
+        set: impl Fn(&mut Settings, &mut Numbers),
+    ) -> Self {
         let mut state = intent(scenario);
         // The API does not show the MACs of distributed routers' hosts: these are the recorded ones.
         if scenario.contains("dvr") {
@@ -121,6 +131,7 @@ impl Scenario {
                 }));
             }
         }
+        change(&mut state);
         let loaded = snapshot::load(host, &recorded(scenario, host));
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         let host_name = HostName::from(host);
