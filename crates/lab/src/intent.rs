@@ -3,6 +3,7 @@
 use crate::client::{Client, ClientError, text};
 use crate::guest::{Guest, GuestWish};
 use crate::lab::{Error, Lab};
+use crate::machine::Machine;
 use crate::patience::wait_for;
 use crate::plug::Port;
 use crate::progress::Progress;
@@ -38,17 +39,36 @@ impl Lab {
         let client = self.client()?;
         let network = find_network(&client, &wish.network)?;
         let (guest, _) = self.ask_for_port(&client, &network, wish)?;
-        self.make_whole(guest, |lab, guest| {
-            guest.make(&machine, &lab.options.binary)?;
-            let path = format!("ports/{}", guest.port.id);
-            wait_for(
-                &format!("port {} of guest {} ACTIVE", guest.port.id, guest.name),
-                PATIENCE,
-                "",
-                || Ok(client.get(&path)?["status"] == "ACTIVE"),
-            )?;
-            Ok(guest.configure(&machine, &lab.options.binary)?)
-        })
+        self.make_whole(guest, |lab, guest| lab.plug_in(guest, &machine))
+    }
+
+    /// Plugs a guest in where its port is bound, and waits until the port is ACTIVE.
+    fn plug_in(&self, guest: &Guest, machine: &Machine) -> Result<(), Error> {
+        let client = self.client()?;
+        guest.make(machine, &self.options.binary)?;
+        let path = format!("ports/{}", guest.port.id);
+        wait_for(
+            &format!("port {} of guest {} ACTIVE", guest.port.id, guest.name),
+            PATIENCE,
+            "",
+            || Ok(client.get(&path)?["status"] == "ACTIVE"),
+        )?;
+        Ok(guest.configure(machine, &self.options.binary)?)
+    }
+
+    /// Ends a guest and begins it anew on another host, with the same port: a cold migration.
+    pub fn move_guest(&mut self, name: &str, host: &str) -> Result<(), Error> {
+        let guest = self.record.guests.get(name).cloned();
+        let mut guest = guest.ok_or_else(|| self.no_place(name))?;
+        let machine = self.machine(host)?.clone();
+        guest.remove(self.machine(&guest.host)?)?;
+        host.clone_into(&mut guest.host);
+        self.record.guests.insert(name.to_owned(), guest.clone());
+        self.save()?;
+        let binding = json!({"port": {"binding:host_id": host}});
+        self.client()?
+            .update(&format!("ports/{}", guest.port.id), &binding)?;
+        self.plug_in(&guest, &machine)
     }
 
     /// Makes a guest, or takes away what was made of it. It is written down first: what a crash
