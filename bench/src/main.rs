@@ -1,8 +1,10 @@
 //! Benchmarks: `bench store` measures the bare store's batched commits, `bench http` a built
-//! server over HTTP, `bench agent` a built agent on a host of its own, `bench walk` packets
-//! followed through a large cloud in memory. Each prints a line for each figure.
+//! server over HTTP, `bench agent` a built agent on a host of its own, `bench dvr` distributed
+//! routers in a lab, `bench walk` packets followed through a large cloud in memory. Each prints a
+//! line for each figure.
 
 mod agent;
+mod dvr;
 mod empty;
 mod http;
 mod machine;
@@ -60,6 +62,12 @@ enum Bench {
         #[arg(long, default_value_t = 50)]
         hosts: usize,
     },
+    /// Distributed routers on three hosts of a lab; needs root
+    Dvr {
+        /// Holds the server and the agents
+        #[arg(long, default_value = "target/release/nucleon")]
+        binary: PathBuf,
+    },
     /// Answers every request with nothing: what `http` compares with
     #[command(hide = true)]
     Empty { listen: std::net::SocketAddr },
@@ -84,6 +92,7 @@ fn main() -> ExitCode {
     // These move this thread into namespaces of its own: no other may run yet.
     let done = match Bench::parse() {
         Bench::Agent { binary, ports } => ports.iter().try_for_each(|n| agent::run(&binary, *n)),
+        Bench::Dvr { binary } => dvr::run(&binary),
         Bench::Walk { ports, hosts } => {
             walk::run(&walk::Size { ports, hosts }).map_err(io::Error::other)
         }
@@ -133,7 +142,7 @@ impl Bench {
                 run.all(&ports, &store).await
             }
             Bench::Empty { listen } => empty::serve(listen).await,
-            Bench::Agent { .. } | Bench::Walk { .. } => Ok(()),
+            Bench::Agent { .. } | Bench::Dvr { .. } | Bench::Walk { .. } => Ok(()),
         }
     }
 }

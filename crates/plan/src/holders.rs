@@ -36,7 +36,7 @@ pub(crate) fn of<'a>(draft: &Draft<'a>, interface: &Port) -> Holders<'a> {
         let pairs = port.allowed_address_pairs.iter();
         let pairs = pairs.map(|pair| (pair.ip_address.network().trunc(), pair.mac_address));
         for (net, mac) in own.chain(pairs).filter(|(net, _)| concerns(net)) {
-            speakers.entry(net).or_default().insert(Mac(mac.0), port);
+            speakers.entry(net).or_default().insert(mac, port);
         }
     }
     let mut holders = Holders {
