@@ -1,5 +1,7 @@
 //! What takes a minute or more: `make test-long`.
 
+mod distributed;
+
 use crate::rig::{Rig, chain, lost, tail};
 use crate::underlay::{guest, join_by_hand};
 use lab::topology::{GuestKind, TunnelType};

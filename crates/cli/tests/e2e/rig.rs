@@ -339,34 +339,12 @@ impl GuestAt<'_> {
 
     /// Starts a command and goes on.
     pub(crate) fn begins(&self, command: &str) -> Background {
-        // The shell says the pid, as the host knows it, before it becomes the command.
-        let script = format!("echo $$; exec {command}");
-        let said = tempfile::NamedTempFile::new().unwrap();
-        let output = said.reopen().unwrap();
-        let child = self
-            .place
-            .command(&["sh", "-c", &script])
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .expect("the command starts");
-        Background {
-            child,
-            said,
-            place: self.place.clone(),
-        }
+        Background::begin(&self.place, command)
     }
 
     /// Starts to write down what arrives and fits the filter of tcpdump.
     pub(crate) fn capture(&self, filter: &str) -> Background {
-        let capture = self.begins(&format!(
-            "tcpdump --immediate-mode -i eth0 -l -n -e -Q in '{filter}'"
-        ));
-        soon("tcpdump listens", || {
-            capture.text().contains("listening on")
-        });
-        capture
+        Background::capture(&self.place, &format!("-i eth0 -Q in '{filter}'"))
     }
 
     /// Sends frames past the guest's own kernel.
@@ -391,6 +369,37 @@ pub(crate) struct Background {
 }
 
 impl Background {
+    fn begin(place: &Place, command: &str) -> Self {
+        // The shell says the pid, as the host knows it, before it becomes the command.
+        let script = format!("echo $$; exec {command}");
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let output = said.reopen().unwrap();
+        let child = place
+            .command(&["sh", "-c", &script])
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .spawn()
+            .expect("the command starts");
+        Self {
+            child,
+            said,
+            place: place.clone(),
+        }
+    }
+
+    /// Starts to write down what tcpdump, with these arguments, sees in a place.
+    pub(crate) fn capture(place: &Place, arguments: &str) -> Self {
+        let capture = Self::begin(
+            place,
+            &format!("tcpdump --immediate-mode -l -n -e {arguments}"),
+        );
+        soon("tcpdump listens", || {
+            capture.text().contains("listening on")
+        });
+        capture
+    }
+
     /// What it has said so far, with its pid on the first line.
     pub(crate) fn text(&self) -> String {
         fs::read_to_string(self.said.path()).unwrap()

@@ -1,0 +1,279 @@
+//! What changes while distributed routers work: routers are switched off and converted, guests
+//! move, the node of the source NAT dies, addresses go from one holder to another, and hosts have
+//! no way out of their own.
+
+use super::{BEYOND, Cloud, Wire, address, eventually, host, three_hosts};
+use crate::rig::{GuestAt, lost, tail};
+use lab::topology::TunnelType;
+use lab::{Daemon, Guest, Topology, plug};
+use serde_json::{Value, json};
+
+/// Two network nodes, two compute hosts, and one without a way out of its own.
+fn five_hosts() -> Topology {
+    let mut topology = three_hosts();
+    topology.hosts.insert(1, host("net2", "dvr_snat"));
+    topology.hosts.push(host("c3", "dvr_no_external"));
+    topology.agent = toml::from_str("report_interval = 3").unwrap();
+    topology.server =
+        toml::from_str("[ledger]\nagent_down_time = 12\nallow_automatic_l3agent_failover = true")
+            .unwrap();
+    topology
+}
+
+#[test]
+fn what_works_goes_on_working_while_things_change() {
+    let mut cloud = Cloud::up(five_hosts(), Wire::Tunnel(TunnelType::Vxlan));
+    for (name, host, network) in [
+        ("red1", "c1", "red"),
+        ("green1", "c1", "green"),
+        ("green2", "c2", "green"),
+        ("red4", "c3", "red"),
+    ] {
+        cloud.rig.add(name, host, network);
+    }
+    cloud.reaches("red4", BEYOND);
+    a_killed_agent_undoes_nothing(&mut cloud);
+    a_router_is_switched_off_and_on(&cloud);
+    a_guest_without_a_way_out_here_is_served_centrally(&cloud);
+    an_address_goes_from_holder_to_holder(&mut cloud);
+    a_guest_moves_to_another_host(&mut cloud);
+    a_router_is_converted_and_back(&cloud);
+    source_nat_survives_its_node(&cloud);
+}
+
+/// Killed right after something new came, before that was kept.
+fn a_killed_agent_undoes_nothing(cloud: &mut Cloud) {
+    cloud.rig.add("late", "c2", "green");
+    let late = cloud.ip("late");
+    cloud.reaches("red1", &late.to_string());
+    cloud.rig.lab.kill(Daemon::Agent, "c2").unwrap();
+    let red1 = cloud.rig.guest("red1");
+    let pinging = red1.begins(&format!("ping -n -i 0.1 -c 40 {late}"));
+    cloud.rig.lab.start(Daemon::Agent, "c2").unwrap();
+    let said = pinging.finish();
+    assert_eq!(lost(&said, 40), Vec::<u32>::new(), "{}", tail(&said));
+    cloud.rig.lab.remove_guest("late").unwrap();
+}
+
+fn interface_statuses(cloud: &Cloud) -> Vec<String> {
+    let owners = [
+        "network:router_interface_distributed",
+        "network:router_interface",
+    ];
+    let ports = owners.into_iter().flat_map(|owner| cloud.ports(owner));
+    ports
+        .map(|port| port["status"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Its interfaces are up while it is, and down while it is not.
+fn a_router_is_switched_off_and_on(cloud: &Cloud) {
+    let green2 = cloud.ip("green2");
+    for (up, status) in [(true, "ACTIVE"), (false, "DOWN"), (true, "ACTIVE")] {
+        cloud.set_router(&json!({"admin_state_up": up}));
+        eventually(&format!("interfaces are {status}"), || {
+            interface_statuses(cloud) == [status, status]
+        });
+        eventually("routing follows", || {
+            cloud.rig.guest("red1").pings_once(green2) == up
+        });
+    }
+}
+
+/// The rules of a host's NAT table that name an address.
+fn nat_rules(cloud: &Cloud, host: &str, ns: &str, address: &str) -> Vec<String> {
+    let said = cloud.inside(host, ns, "iptables -t nat -S");
+    let about = format!(" {address}");
+    let lines = said.lines().filter(|line| line.contains(&about));
+    lines.map(str::to_owned).collect()
+}
+
+/// The host that has the router's source NAT.
+fn snat_host(cloud: &Cloud) -> String {
+    let gateway = &cloud.ports("network:router_gateway")[0];
+    gateway["binding:host_id"].as_str().unwrap().to_owned()
+}
+
+fn a_guest_without_a_way_out_here_is_served_centrally(cloud: &Cloud) {
+    let (id, floating) = cloud.float(&cloud.port_of("red4"));
+    eventually("red4 is reached from outside", || {
+        cloud.outside_pings(&floating)
+    });
+    let rules = nat_rules(cloud, &snat_host(cloud), &cloud.snat(), &floating);
+    assert!(
+        rules.iter().any(|rule| rule.contains("-j DNAT")),
+        "{rules:?}"
+    );
+    assert!(!cloud.has_namespace("c3", &cloud.fip()));
+    eventually("its floating IP is said to be up", || {
+        cloud.status(&format!("floatingips/{id}")) == "ACTIVE"
+    });
+    let path = format!("floatingips/{id}");
+    cloud.rig.client().delete(&path).unwrap();
+    cloud.reaches("red4", BEYOND);
+}
+
+/// A virtual address: a port that is plugged nowhere, and two guests that may take it.
+fn an_address_goes_from_holder_to_holder(cloud: &mut Cloud) {
+    const VIRTUAL: &str = "10.0.0.50";
+    let red = cloud.rig.client().find("networks", "red").unwrap();
+    let fixed = json!({"network_id": red["id"], "fixed_ips": [{"ip_address": VIRTUAL}]});
+    let port = cloud.rig.create("ports", "port", &fixed, &json!({}));
+    let (id, floating) = cloud.float(port["id"].as_str().unwrap());
+    for (name, host) in [("holder1", "c1"), ("holder2", "c2")] {
+        cloud.rig.add_with(name, host, "red", |wish| {
+            wish.port("allowed_address_pairs", json!([{"ip_address": VIRTUAL}]))
+        });
+    }
+    for (holder, last) in [("holder1", "holder2"), ("holder2", "holder1")] {
+        cloud
+            .rig
+            .guest(last)
+            .sh(&format!("ip addr del {VIRTUAL}/24 dev eth0"));
+        let holder = cloud.rig.guest(holder);
+        holder.run(&format!("ip addr add {VIRTUAL}/24 dev eth0"));
+        holder.sh(&format!("arping -q -U -c 2 -I eth0 {VIRTUAL}"));
+        // From the same host, and from the other.
+        for guest in ["green1", "green2"] {
+            cloud.reaches(guest, VIRTUAL);
+        }
+        eventually("it is reached from outside", || {
+            cloud.outside_pings(&floating)
+        });
+    }
+    eventually("its floating IP is said to be up", || {
+        cloud.status(&format!("floatingips/{id}")) == "ACTIVE"
+    });
+    let path = format!("floatingips/{id}");
+    cloud.rig.client().delete(&path).unwrap();
+}
+
+/// Live migration, as Nova goes about it: a second binding, the port plugged there, the binding
+/// made the active one, the first one taken away.
+fn a_guest_moves_to_another_host(cloud: &mut Cloud) {
+    let (id, floating) = cloud.float(&cloud.port_of("red1"));
+    eventually("red1 is reached at home", || cloud.outside_pings(&floating));
+    assert!(cloud.has_namespace("c1", &cloud.fip()));
+    let port = format!("ports/{}", cloud.port_of("red1"));
+    // As Nova's own user, who alone may touch bindings.
+    let client = cloud.rig.client();
+    let client = client.with_header("X-Roles", "admin,service");
+    let second = json!({"host": "c2"});
+    client
+        .create(&format!("{port}/bindings"), "binding", second)
+        .unwrap();
+    let before = cloud.rig.guest("red1").guest.clone();
+    let after = Guest {
+        name: "red1-there".to_owned(),
+        host: "c2".to_owned(),
+        ..before.clone()
+    };
+    cloud.rig.lab.add_bare_guest(after).unwrap();
+    // Not active yet: the guest at home is the one that answers.
+    let to = before.address().unwrap();
+    let green1 = cloud.rig.guest("green1");
+    eventually("the destination is wired", || {
+        let bindings = client.get(&format!("{port}/bindings")).unwrap();
+        bindings.as_array().unwrap().len() == 2 && green1.pings_once(to)
+    });
+    let pinging = green1.begins(&format!("ping -n -i 0.1 -c 150 {to}"));
+    let here = cloud.place("c1");
+    client
+        .update(&format!("{port}/bindings/c2/activate"), &json!({}))
+        .unwrap();
+    plug::unplug(&here, "br-int", before.port.id).unwrap();
+    client.delete(&format!("{port}/bindings/c1")).unwrap();
+    eventually("its floating IP is where it is", || {
+        cloud.outside_pings(&floating)
+            && cloud.has_namespace("c2", &cloud.fip())
+            && !cloud.has_namespace("c1", &cloud.fip())
+    });
+    let said = pinging.finish();
+    let missed = lost(&said, 150);
+    println!("echo requests lost over the move: {}", missed.len());
+    assert!(!missed.contains(&150), "{}", tail(&said));
+    assert_eq!(cloud.status(&port), "ACTIVE");
+    let moved: GuestAt<'_> = cloud.rig.guest("red1-there");
+    assert!(moved.pings(BEYOND.parse().unwrap()));
+    cloud
+        .rig
+        .client()
+        .delete(&format!("floatingips/{id}"))
+        .unwrap();
+}
+
+/// Centralized and distributed again, switched off for the while.
+fn a_router_is_converted_and_back(cloud: &Cloud) {
+    let green2 = cloud.ip("green2").to_string();
+    for distributed in [false, true] {
+        cloud.set_router(&json!({"admin_state_up": false}));
+        cloud.set_router(&json!({"distributed": distributed}));
+        cloud.set_router(&json!({"admin_state_up": true}));
+        for to in [&green2, BEYOND] {
+            cloud.reaches("red4", to);
+        }
+        eventually("it is only where it should be", || {
+            cloud.has_namespace("c3", &cloud.qrouter()) == distributed
+                && ["net", "net2"]
+                    .iter()
+                    .filter(|host| cloud.has_namespace(host, &cloud.snat()))
+                    .count()
+                    == usize::from(distributed)
+        });
+        eventually("interfaces are up", || {
+            interface_statuses(cloud) == ["ACTIVE", "ACTIVE"]
+        });
+    }
+}
+
+/// The L3 agent of a host, by its id.
+fn l3_agent(cloud: &Cloud, host: &str) -> String {
+    let path = format!("agents?host={host}&binary=neutron-l3-agent");
+    let agents: Value = cloud.rig.client().get(&path).unwrap();
+    agents[0]["id"].as_str().unwrap().to_owned()
+}
+
+/// The second network node has the source NAT, and dies: cables and all.
+fn source_nat_survives_its_node(cloud: &Cloud) {
+    let client = cloud.rig.client();
+    let held = snat_host(cloud);
+    if held != "net2" {
+        let from = format!(
+            "agents/{}/l3-routers/{}",
+            l3_agent(cloud, &held),
+            cloud.router
+        );
+        client.delete(&from).unwrap();
+        let to = format!("agents/{}/l3-routers", l3_agent(cloud, "net2"));
+        let answer = client.ask(
+            &http::Method::POST,
+            &format!("/v2.0/{to}"),
+            Some(&json!({"router_id": cloud.router})),
+        );
+        assert_eq!(answer.unwrap().status, 201);
+    }
+    cloud.reaches("red4", BEYOND);
+    assert_eq!(snat_host(cloud), "net2");
+    let fabric = cloud.place("fabric");
+    let cables = |state: &str| {
+        let cables = ["net2-tun", "net2-ext"].map(|cable| format!("link set {cable} {state}"));
+        fabric.ip(&cables).unwrap();
+    };
+    cloud.rig.lab.kill(Daemon::Agent, "net2").unwrap();
+    cables("down");
+    crate::rig::within(std::time::Duration::from_secs(60), "net takes over", || {
+        snat_host(cloud) == "net"
+    });
+    cloud.reaches("red4", BEYOND);
+    let gateway = address(&cloud.ports("network:router_gateway")[0]);
+    let said = cloud.inside("net", &cloud.snat(), "ip -o -4 addr");
+    assert!(said.contains(&gateway), "{said}");
+    // What it had is another's when it comes back.
+    cloud.rig.lab.start(Daemon::Agent, "net2").unwrap();
+    eventually("net2 lets go", || {
+        !cloud.has_namespace("net2", &cloud.snat())
+    });
+    cables("up");
+    cloud.reaches("red4", BEYOND);
+    assert_eq!(snat_host(cloud), "net");
+}
