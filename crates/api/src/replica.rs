@@ -104,19 +104,8 @@ impl<D: Decide> Cycle<D> {
     /// Does something else while commands are told that this server does not write, until the
     /// server is to stop.
     async fn aside<T>(&mut self, other: impl Future<Output = T>) -> Option<T> {
-        let mut other = std::pin::pin!(other);
-        let mut stopping = self.shared.stopping.subscribe();
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut other => return Some(done),
-                _ = stopping.wait_for(|stop| *stop) => return None,
-                Some(ask) = self.asks.recv() => {
-                    // Whoever asked may have gone.
-                    let _ = ask.reply.send(Err(WriteError::NotWriter));
-                }
-            }
-        }
+        let (shared, why) = (self.shared.clone(), || WriteError::NotWriter);
+        shared.refuse_meanwhile(&mut self.asks, why, other).await
     }
 
     async fn write(&mut self, lease: Lease) -> Option<Exit> {

@@ -185,6 +185,30 @@ pub(crate) struct Ask<D: Decide> {
     pub(crate) reply: Reply<D>,
 }
 
+impl<D: Decide> Shared<D> {
+    /// Refuses what is asked while something else is done, until the server is to stop.
+    pub(crate) async fn refuse_meanwhile<T>(
+        &self,
+        asks: &mut mpsc::Receiver<Ask<D>>,
+        why: fn() -> WriteError<D::Refusal>,
+        other: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut other = std::pin::pin!(other);
+        let mut stopping = self.stopping.subscribe();
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut other => return Some(done),
+                _ = stopping.wait_for(|stop| *stop) => return None,
+                Some(ask) = asks.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = ask.reply.send(Err(why()));
+                }
+            }
+        }
+    }
+}
+
 /// The way to the writer and to what it published. Cheap to clone.
 pub struct Handle<D: Decide> {
     pub(crate) shared: Arc<Shared<D>>,

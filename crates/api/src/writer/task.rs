@@ -298,18 +298,8 @@ impl<'a, D: Decide> Writer<'a, D> {
     /// Refuses what is asked while something else is waited for. Nothing when the server is to
     /// stop: then it does not wait for a store that may never come back.
     async fn refuse_meanwhile<T>(&mut self, other: impl Future<Output = T>) -> Option<T> {
-        let mut other = std::pin::pin!(other);
-        let mut stopping = self.shared.stopping.subscribe();
-        loop {
-            tokio::select! {
-                biased;
-                done = &mut other => return Some(done),
-                _ = stopping.wait_for(|stop| *stop) => return None,
-                Some(ask) = self.asks.recv() => {
-                    let _ = ask.reply.send(Err(WriteError::Unavailable));
-                }
-            }
-        }
+        let (shared, why) = (self.shared.clone(), || WriteError::Unavailable);
+        shared.refuse_meanwhile(self.asks, why, other).await
     }
 
     /// Until the store answers again, nothing is tried on it but a question.
