@@ -1,19 +1,25 @@
 //! End-to-end tests: the built `nucleon` binary in labs of namespaces. They need root, Open
 //! vSwitch and the other Debian packages that `make test` installs.
 
+mod clouds;
 mod distributed;
+mod external;
 mod faults;
 mod frames;
 mod groups;
 mod lab_itself;
 mod long;
 mod looks;
+mod metadata;
+mod nova;
 mod operators;
 mod reach;
 #[path = "../../../plan/tests/reference/mod.rs"]
 mod reference;
 mod rig;
 mod routed;
+mod routers;
+mod services;
 mod spoofing;
 mod takeover;
 mod underlay;

@@ -1,0 +1,288 @@
+//! Guests ask who they are: through routers and beside them, IPv4 and IPv6, of a Nova that checks
+//! what it is told; and one request followed from the guest to the service and back.
+
+use crate::clouds::shell;
+use crate::nova::Nova;
+use crate::rig::{Rig, soon};
+use lab::Topology;
+use lab::topology::{Addressing, TunnelType};
+use serde_json::json;
+use std::fs;
+
+const NOVA: &str = "10.20.0.11:8776";
+const V4: &str = "http://169.254.169.254";
+const V6: &str = "http://[fe80::a9fe:a9fe%25eth0]";
+
+/// A network of both versions of IP whose guest, with a lease from before, gets a router later.
+fn cloud(tunnel_type: TunnelType) -> (Rig, Nova) {
+    let agent = format!("[metadata]\ntarget = 'http://{NOVA}'");
+    let mut rig = Rig::up(Topology {
+        tunnel_type,
+        addressing: Addressing::Dhcp,
+        agent: toml::from_str(&agent).unwrap(),
+        ..Topology::default()
+    });
+    let nova = Nova::listen(rig.lab.machine("net").unwrap(), NOVA.parse().unwrap());
+    let red = rig.net("red", &json!({}));
+    rig.subnet(&red, "10.1.0.0/24", &json!({}));
+    rig.subnet_6(&red, "fd00:1::/64", "slaac");
+    rig.add("red1", "c1", "red");
+    (rig, nova)
+}
+
+/// The status and the text that a guest's request gets.
+fn ask(rig: &Rig, guest: &str, more: &str, url: &str) -> (u16, String) {
+    let line = format!("curl -s -g -m 10 -w '\\n%{{http_code}}' {more} '{url}'");
+    let said = rig
+        .guest(guest)
+        .place
+        .output(&["sh", "-c", &line], "")
+        .unwrap();
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let (text, status) = said.rsplit_once('\n').unwrap_or_default();
+    (status.parse().unwrap_or(0), text.to_owned())
+}
+
+fn is_told_who_it_is(rig: &Rig, guest: &str, url: &str) {
+    let instance = rig.guest(guest).guest.port.vm.to_string();
+    let mut answer = (0, String::new());
+    soon(&format!("{guest} is told who it is by {url}"), || {
+        answer = ask(rig, guest, "", url);
+        answer == (200, instance.clone())
+    });
+}
+
+#[test]
+fn guests_are_told_who_they_are_whatever_they_say_and_wherever_they_ask() {
+    let (mut rig, nova) = cloud(TunnelType::Vxlan);
+    is_told_who_it_is(&rig, "red1", V4);
+    is_told_who_it_is(&rig, "red1", V6);
+    let subnets = rig.list("subnets");
+    let ids: Vec<&str> = subnets
+        .iter()
+        .map(|it| it["id"].as_str().unwrap())
+        .collect();
+    let router = rig.router("r", &ids);
+    soon("the router is there", || {
+        rig.run("net", "ip netns list").contains(&router)
+    });
+    // red1 has its lease from before.
+    let way = rig.guest("red1").run("ip route get 169.254.169.254");
+    assert!(way.contains("via 10.1.0.2 "), "{way}");
+    is_told_who_it_is(&rig, "red1", V4);
+    is_told_who_it_is(&rig, "red1", V6);
+    rig.add("red2", "c2", "red");
+    let way = rig.guest("red2").run("ip route get 169.254.169.254");
+    assert!(way.contains("via 10.1.0.1 "), "{way}");
+    is_told_who_it_is(&rig, "red2", V4);
+    is_told_who_it_is(&rig, "red2", V6);
+    signed(&rig, &nova);
+    bounded(&rig);
+    drop(nova);
+    soon("Nova's absence is said", || {
+        let (status, text) = ask(&rig, "red2", "", V4);
+        status == 503 && text.contains("the metadata service is away")
+    });
+}
+
+/// Nova is told by us who asks, and can check that it was us.
+fn signed(rig: &Rig, nova: &Nova) {
+    nova.asked();
+    let forged = "-H 'X-Instance-ID: forged' -H 'X-Instance-ID-Signature: forged' \
+         -H 'X-Tenant-ID: forged' -H 'X-Forwarded-For: 10.9.9.9' -H 'X-Neutron-Network-Id: forged' \
+         -H 'Accept: its/own'";
+    let path = "/latest/meta-data/instance-id?of=me";
+    let instance = rig.guest("red2").guest.port.vm.to_string();
+    let answer = ask(rig, "red2", forged, &format!("{V4}{path}"));
+    assert_eq!(answer, (200, instance.clone()));
+    let asked = nova.asked().pop().expect("a request");
+    assert_eq!(asked.line, format!("GET {path} HTTP/1.1"));
+    let project = rig.client().find("networks", "red").unwrap()["project_id"].clone();
+    let key = fs::read_to_string(rig.lab.path().join("secrets/metadata")).unwrap();
+    let sign = format!(
+        "printf %s {instance} | openssl dgst -sha256 -hmac '{}' | sed 's/.*= //'",
+        key.trim()
+    );
+    let signature = shell(&lab::Place::here(), &sign);
+    for (name, wanted) in [
+        ("x-instance-id", instance.as_str()),
+        ("x-instance-id-signature", signature.trim()),
+        ("x-tenant-id", project.as_str().unwrap()),
+        ("x-forwarded-for", &rig.guest("red2").ip().to_string()),
+        ("accept", "its/own"),
+    ] {
+        assert_eq!(asked.all(name), [wanted], "{name} in {asked:?}");
+    }
+    assert!(asked.all("x-neutron-network-id").is_empty());
+}
+
+/// What is too much is refused, one guest's requests do not become another's delay.
+fn bounded(rig: &Rig) {
+    let post = |bytes: u32| format!("--data-binary \"$(head -c {bytes} /dev/zero | tr '\\0' x)\"");
+    assert_eq!(ask(rig, "red2", &post(60_000), V4).0, 200);
+    assert_eq!(ask(rig, "red2", &post(70_000), V4).0, 413);
+    let long = "-H \"X-Long: $(head -c 100000 /dev/zero | tr '\\0' x)\"";
+    assert_eq!(ask(rig, "red2", long, V4).0, 431);
+    assert_eq!(ask(rig, "red2", "", &format!("{V4}/broken")).0, 503);
+    assert_eq!(
+        ask(rig, "red2", "-o /dev/null", &format!("{V4}/endless")).0,
+        503
+    );
+    let many = "curl -s -o /dev/null -w '%{http_code}\\n' 'http://169.254.169.254/[1-1000]' | sort | uniq -c";
+    let answers = shell(&rig.guest("red2").place, many);
+    assert!(
+        answers.contains(" 200\n") && answers.contains(" 429\n"),
+        "{answers}"
+    );
+    is_told_who_it_is(rig, "red1", V4);
+    is_told_who_it_is(rig, "red2", V4);
+}
+
+#[test]
+fn a_request_for_metadata_is_followed_from_the_guest_to_the_service_and_back() {
+    story(TunnelType::Vxlan);
+}
+
+#[test]
+fn a_request_for_metadata_is_followed_through_gre() {
+    story(TunnelType::Gre);
+}
+
+/// Document by document: guest, br-int, br-tun, tunnel, network node, qrouter, REDIRECT, listener,
+/// metadata service, and back. Each place is asked before and after what passed it.
+fn story(tunnel_type: TunnelType) {
+    let (mut rig, nova) = cloud(tunnel_type);
+    let subnets = rig.list("subnets");
+    let ids: Vec<&str> = subnets
+        .iter()
+        .map(|it| it["id"].as_str().unwrap())
+        .collect();
+    let router = rig.router("r", &ids);
+    rig.add("red3", "c1", "red");
+    is_told_who_it_is(&rig, "red3", V4);
+    nova.asked();
+    let road = road(&rig, &router, tunnel_type);
+    let before: Vec<u64> = road.iter().map(|place| place.count(&rig)).collect();
+    let guest = rig.guest("red3");
+    let capture = guest.begins("tcpdump --immediate-mode -i eth0 -l -n tcp port 80");
+    soon("tcpdump listens", || {
+        capture.text().contains("listening on")
+    });
+    assert_eq!(
+        ask(&rig, "red3", "", V4),
+        (200, guest.guest.port.vm.to_string())
+    );
+    for (place, before) in road.iter().zip(before) {
+        soon(&format!("it passes {}", place.name), || {
+            place.count(&rig) > before
+        });
+    }
+    let asked = nova.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0].all("x-forwarded-for"), [guest.ip().to_string()]);
+    // What was turned to the listener comes back from where the guest sent it.
+    let seen = capture.stop();
+    let (to, back) = (
+        format!("IP {}.", guest.ip()),
+        "IP 169.254.169.254.80 > ".to_owned(),
+    );
+    assert!(
+        seen.contains(&to) && seen.contains("> 169.254.169.254.80: "),
+        "{seen}"
+    );
+    assert!(seen.contains(&back), "{seen}");
+}
+
+/// A place on the road: a command on a host whose lines that fit count packets.
+struct Milestone {
+    name: &'static str,
+    host: &'static str,
+    command: String,
+    fits: Vec<String>,
+    counter: &'static str,
+}
+
+impl Milestone {
+    /// How many packets passed here so far.
+    fn count(&self, rig: &Rig) -> u64 {
+        let said = rig.run(self.host, &self.command);
+        let lines = said
+            .lines()
+            .filter(|line| self.fits.iter().all(|part| line.contains(part)));
+        let counts = lines.filter_map(|line| {
+            let (_, rest) = line.split_once(self.counter)?;
+            let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u64>().ok()
+        });
+        counts.sum()
+    }
+}
+
+fn road(rig: &Rig, router: &str, tunnel_type: TunnelType) -> Vec<Milestone> {
+    let flows = |name, host, bridge: &str, fits: &[&str]| Milestone {
+        name,
+        host,
+        command: format!("ovs-ofctl dump-flows {bridge}"),
+        fits: fits.iter().map(|it| (*it).to_owned()).collect(),
+        counter: "n_packets=",
+    };
+    let rules = |name, table: &str, fits: &[&str]| Milestone {
+        name,
+        host: "net",
+        command: format!("ip netns exec qrouter-{router} iptables-save -c -t {table}"),
+        fits: fits.iter().map(|it| (*it).to_owned()).collect(),
+        counter: "[",
+    };
+    let guest_mac = rig.guest("red3").guest.port.mac.clone();
+    let ports = rig.list(&format!("ports?device_id={router}"));
+    let of_red = ports.iter().find(|port| {
+        let fixed = port["fixed_ips"][0]["ip_address"].as_str();
+        fixed == Some("10.1.0.1")
+    });
+    let router_mac = of_red.expect("an interface")["mac_address"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let (to_router, to_guest) = (
+        format!("dl_dst={router_mac}"),
+        format!("dl_dst={guest_mac}"),
+    );
+    let tunnel = if tunnel_type == TunnelType::Gre {
+        "table=3,"
+    } else {
+        "table=4,"
+    };
+    vec![
+        flows("br-int of c1", "c1", "br-int", &["table=60,", "NORMAL"]),
+        flows(
+            "br-tun of c1, out",
+            "c1",
+            "br-tun",
+            &["table=20,", &to_router],
+        ),
+        flows("br-tun of net, in", "net", "br-tun", &[tunnel, "tun_id="]),
+        flows("br-int of net", "net", "br-int", &["table=60,", "NORMAL"]),
+        rules(
+            "the mark",
+            "mangle",
+            &["-d 169.254.169.254/32", "--set-xmark 0x1"],
+        ),
+        rules(
+            "REDIRECT",
+            "nat",
+            &["-d 169.254.169.254/32", "REDIRECT --to-ports 9697"],
+        ),
+        rules(
+            "the listener's door",
+            "filter",
+            &["--mark 0x1/0xffff -j ACCEPT"],
+        ),
+        flows(
+            "br-tun of net, back",
+            "net",
+            "br-tun",
+            &["table=20,", &to_guest],
+        ),
+        flows("br-tun of c1, back", "c1", "br-tun", &[tunnel, "tun_id="]),
+    ]
+}

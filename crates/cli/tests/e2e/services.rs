@@ -1,0 +1,183 @@
+//! What serves guests comes back when it was broken.
+
+use crate::clouds::{BEYOND, ip, pings};
+use crate::rig::{Rig, soon, within};
+use lab::Topology;
+use lab::topology::Addressing;
+use serde_json::json;
+use std::fs;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// What tells nothing is found by looking, every 8 seconds.
+const LOOKED: Duration = Duration::from_secs(30);
+
+/// A guest with a lease and a floating IP, behind a router of both versions of IP.
+struct Cloud {
+    rig: Rig,
+    red: String,
+    router: String,
+    floating: IpAddr,
+}
+
+fn cloud() -> Cloud {
+    let mut rig = Rig::up(Topology {
+        addressing: Addressing::Dhcp,
+        ..Topology::default()
+    });
+    let red = rig.net("red", &json!({}));
+    let four = rig.subnet(&red, "10.1.0.0/24", &json!({}));
+    let six = rig.subnet_6(&red, "fd00:1::/64", "slaac");
+    let router = rig.router("r", &[&four, &six]);
+    let public = rig.public();
+    rig.lead_outside(&router, &public, &json!({}));
+    rig.add("red1", "c1", "red");
+    rig.open("red1");
+    let (_, floating) = rig.float(&public, "red1");
+    let outside = rig.outside();
+    soon("the floating IP leads in", || pings(&outside, floating));
+    Cloud {
+        rig,
+        red,
+        router,
+        floating,
+    }
+}
+
+/// The guest's client asks for its lease again and is answered.
+fn renews(rig: &Rig) {
+    let lease = "/run/lab-lease-red1";
+    rig.run("c1", &format!("rm {lease}"));
+    let guest = rig.guest("red1");
+    guest.sh("kill -USR1 $(ip netns pids red1 2>/dev/null | xargs -r ps -o pid=,comm= -p | awk '/udhcpc/{print $1}')");
+    soon("the lease is renewed", || {
+        rig.lab
+            .place("c1")
+            .unwrap()
+            .run(&["cat", lease])
+            .is_ok_and(|told| told.contains("ip="))
+    });
+}
+
+#[test]
+fn services_that_were_broken_are_healed() {
+    let cloud = cloud();
+    processes(&cloud);
+    tables(&cloud);
+    namespaces(&cloud);
+}
+
+fn processes(cloud: &Cloud) {
+    let agent = cloud.rig.lab.machine("net").unwrap().dir.join("agent");
+    for (file, patience) in [
+        (format!("dhcp/{}/pid", cloud.red), Duration::from_secs(5)),
+        (format!("external/pids/{}.pid.radvd", cloud.router), LOOKED),
+    ] {
+        let pid = || {
+            fs::read_to_string(agent.join(&file))
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        };
+        let before = pid();
+        cloud.rig.run("net", &format!("kill -9 {before}"));
+        let killed = Instant::now();
+        within(patience, &format!("{file} is another's"), || {
+            let now = pid();
+            let net = cloud.rig.lab.place("net").unwrap();
+            now != before
+                && !now.is_empty()
+                && net.run(&["test", "-d", &format!("/proc/{now}")]).is_ok()
+        });
+        println!("{file}: back after {} ms", killed.elapsed().as_millis());
+    }
+    renews(&cloud.rig);
+}
+
+fn tables(cloud: &Cloud) {
+    let rig = &cloud.rig;
+    let inside = |command: &str| {
+        rig.run(
+            "net",
+            &format!("ip netns exec qrouter-{} {command}", cloud.router),
+        )
+    };
+    let rules =
+        || ["nat", "mangle", "filter"].map(|table| inside(&format!("iptables -t {table} -S")));
+    let before = rules();
+    for table in ["nat", "mangle", "filter"] {
+        inside(&format!("iptables -t {table} -F"));
+    }
+    within(LOOKED, "the rules are back", || rules() == before);
+    let ways = || inside("ip route show");
+    let before = ways();
+    inside("ip route flush table main");
+    within(LOOKED, "the routes are back", || {
+        same_lines(&ways(), &before)
+    });
+    let addresses = || inside("ip -4 -o addr show");
+    let devices = addresses();
+    let gateway = devices
+        .split_whitespace()
+        .find(|word| word.starts_with("qg-"))
+        .unwrap();
+    inside(&format!("ip addr flush dev {gateway}"));
+    within(LOOKED, "the addresses are back", || {
+        same_lines(&addresses(), &devices) && same_lines(&ways(), &before)
+    });
+    reached(cloud);
+}
+
+/// The order of routes is that in which they came.
+fn same_lines(one: &str, other: &str) -> bool {
+    let lines = |text: &str| -> std::collections::BTreeSet<String> {
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    };
+    lines(one) == lines(other)
+}
+
+fn namespaces(cloud: &Cloud) {
+    let rig = &cloud.rig;
+    let net = rig.lab.place("net").unwrap();
+    for (name, process) in [
+        (format!("qrouter-{}", cloud.router), "radvd"),
+        (format!("qdhcp-{}", cloud.red), "dnsmasq"),
+    ] {
+        let id = || {
+            net.run(&["stat", "-c", "%i", &format!("/run/netns/{name}")])
+                .unwrap_or_default()
+        };
+        let served = || {
+            let pids = net.run(&["ip", "netns", "pids", &name]).unwrap_or_default();
+            let words = pids.split_whitespace().collect::<Vec<_>>().join(",");
+            let running = net
+                .run(&["ps", "-o", "comm=", "-p", &words])
+                .unwrap_or_default();
+            running.contains(process)
+        };
+        assert!(served(), "{process} is in {name}");
+        let before = id();
+        rig.run("net", &format!("ip netns del {name}"));
+        within(LOOKED, &format!("{name} is another and served"), || {
+            let now = id();
+            !now.is_empty() && now != before && served()
+        });
+    }
+    reached(cloud);
+    renews(rig);
+    let told = rig
+        .guest("red1")
+        .exec("curl -s -m 5 http://169.254.169.254/latest/meta-data/local-ipv4");
+    assert_eq!(
+        String::from_utf8_lossy(&told.stdout),
+        rig.guest("red1").ip().to_string()
+    );
+}
+
+fn reached(cloud: &Cloud) {
+    let outside = cloud.rig.outside();
+    within(LOOKED, "the floating IP leads in", || {
+        pings(&outside, cloud.floating)
+    });
+    cloud.rig.guest("red1").must_ping(ip(BEYOND));
+}
