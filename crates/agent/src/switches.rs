@@ -180,7 +180,21 @@ impl Switches {
         } = changes(&difference, ports);
         // Until it is read back nothing is believed.
         let seen = bridge.seen.take();
-        let refusals = bridge.switch.bundle(bodies).await;
+        // The switch does one after the other: what is asked behind the bundle is answered after it,
+        // and a busy switch is waited for once.
+        let reads = |keys: &[(&FlowKey, &Why)]| {
+            let few = keys.iter().filter(|_| keys.len() <= FEW);
+            let each: Vec<FlowKey> = few.map(|(key, _)| (*key).clone()).collect();
+            let switch = bridge.switch.clone();
+            each.into_iter().map(move |key| {
+                let switch = switch.clone();
+                async move { read(name, &switch, Some(&key), ports).await }
+            })
+        };
+        let (refusals, found) = futures::join!(
+            bridge.switch.bundle(bodies),
+            futures::future::join_all(reads(&keys)),
+        );
         let refusals = refusals.map_err(|source| FlowError::Switch {
             bridge: name.to_owned(),
             source,
@@ -196,9 +210,8 @@ impl Switches {
         }
         let flows = match seen {
             Some((_, mut flows)) if keys.len() <= FEW => {
-                for (key, _) in &keys {
-                    let found = read(name, &bridge.switch, Some(key), ports).await?;
-                    match found.get(*key) {
+                for ((key, _), found) in keys.iter().zip(found) {
+                    match found?.get(*key) {
                         Some(flow) => drop(flows.insert((*key).clone(), flow.clone())),
                         None => drop(flows.remove(*key)),
                     }

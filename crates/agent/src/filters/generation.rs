@@ -13,8 +13,9 @@ const REQUEST: u16 = 1;
 const HEADER: usize = 16;
 const BODY: usize = HEADER + 4;
 
-/// A socket of one namespace. Kernels that keep iptables the old way have no such number.
-#[derive(Debug)]
+/// A socket of one namespace. Where iptables is of the old kind (`iptables-legacy`) the number says
+/// nothing of it, and there is none.
+#[derive(Debug, Default)]
 pub(super) struct Generation {
     socket: Option<Socket>,
 }
@@ -22,12 +23,17 @@ pub(super) struct Generation {
 impl Generation {
     pub(super) fn of(netns: &NsName) -> Generation {
         let open = || {
+            // The old kind shows the tables that it has.
+            let old = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names");
+            if old.is_ok_and(|names| !names.is_empty()) {
+                return Ok(None);
+            }
             let mut socket = Socket::new(NETLINK_NETFILTER)?;
             socket.bind_auto()?;
-            Ok(socket)
+            Ok(Some(socket))
         };
         let socket = match crate::netns::within(netns, open) {
-            Ok(socket) => Some(socket),
+            Ok(socket) => socket,
             Err(error) => {
                 tracing::warn!(
                     error = crate::chain(&error),

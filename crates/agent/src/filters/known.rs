@@ -112,6 +112,10 @@ impl Known {
             self.believe(have, want, now);
         } else {
             self.rules = None;
+            if now == at {
+                // Written, and not counted: this iptables is of the old kind.
+                self.generation = Generation::default();
+            }
         }
         failed
     }

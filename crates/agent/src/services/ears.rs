@@ -51,7 +51,7 @@ impl Ears {
                 Ok(_) => heard = true,
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return heard,
                 // More was told than there was room for.
-                Err(_) => heard = true,
+                Err(_) => return true,
             }
         }
     }
