@@ -21,12 +21,13 @@ use crate::machine::{
     cloud::{Cloud, Port},
     feed,
     guests::{self, Ping},
-    median, run as command, wait,
+    median, run as command,
 };
 
-const FAST: Duration = Duration::from_millis(2);
+/// Until a port is plugged its frames are flooded into all ports: pings come no faster.
+const FAST: Duration = Duration::from_millis(10);
 /// How often what is quick is measured; the middle one is told.
-const TIMES: usize = 5;
+pub(crate) const TIMES: usize = 5;
 
 /// One host with its guests.
 struct Bench {
@@ -56,11 +57,11 @@ pub(crate) fn run(binary: &Path, ports: usize) -> io::Result<()> {
     bench.many_rules()
 }
 
-fn ms(time: Duration) -> String {
+pub(crate) fn ms(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-fn say(what: &str, figures: &str) {
+pub(crate) fn say(what: &str, figures: &str) {
     println!("{:<44}{figures}", format!("{what}:"));
 }
 
@@ -104,16 +105,8 @@ impl Bench {
         Ok(ports)
     }
 
-    /// Until the agent has nothing to do for a while.
     fn settle(&self) -> io::Result<()> {
-        let agent = self.machine.agent()?;
-        let quiet = Duration::from_millis(300);
-        wait("a quiet agent", || {
-            std::thread::sleep(Duration::from_millis(20));
-            let last = agent.said(&["pass"]).pop();
-            last.is_none_or(|(at, _)| at.elapsed() > quiet)
-        })
-        .map(drop)
+        self.machine.settle()
     }
 
     /// Plug guests, at once, until there are so many.
@@ -171,7 +164,6 @@ impl Bench {
         let from = self.guests[0].clone();
         self.introduce(&from, &port)?;
         let ping = Ping::start(&from, &port.address, FAST)?;
-        std::thread::sleep(Duration::from_millis(50));
         let begun = guests::plug(&self.machine, ports)?;
         self.cloud.until(ports, "ACTIVE")?;
         let active = begun.elapsed();
@@ -224,25 +216,11 @@ impl Bench {
     }
 
     fn idle(&mut self) -> io::Result<()> {
-        let agent = self.machine.agent()?;
-        let (memory, cpu) = (agent.memory()?, agent.cpu()?);
-        let time = Duration::from_secs(30);
-        std::thread::sleep(time);
-        let used = agent.cpu()?.saturating_sub(cpu).as_secs_f64() / time.as_secs_f64();
+        let memory = self.machine.agent()?.memory()?;
+        let used = self.machine.idle(Duration::from_secs(30))?;
         say("memory of the agent", &format!("{memory:.1} MB"));
         say("idle, of a core", &format!("{:.2} %", used * 100.0));
         Ok(())
-    }
-
-    /// From the agent's start to the first pass that left nothing.
-    fn verified(&mut self) -> io::Result<(Duration, Vec<String>)> {
-        let begun = self.machine.start_agent()?;
-        let agent = self.machine.agent()?;
-        let words = ["pass ", "left=0", "waiting=0"];
-        wait("a whole pass", || !agent.said(&words).is_empty())?;
-        let (at, _) = agent.said(&words).remove(0);
-        let passes = agent.said(&["pass "]).into_iter().map(|(_, line)| line);
-        Ok((at - begun, passes.collect()))
     }
 
     fn restart(&mut self) -> io::Result<()> {
@@ -257,7 +235,7 @@ impl Bench {
                 Duration::from_millis(10),
             )?;
             std::thread::sleep(Duration::from_millis(200));
-            let (took, passes) = self.verified()?;
+            let (took, passes) = self.machine.verified()?;
             times.push(took);
             let nothing = "database=0 flows=0 filters=0 services=0";
             written += passes.iter().filter(|line| !line.contains(nothing)).count();
@@ -277,18 +255,17 @@ impl Bench {
         Ok(())
     }
 
-    /// Nothing of ours is left on the host but the guests' devices in br-int.
+    /// Nothing of ours is left on the host: no tag, no flow, no filter.
     fn wipe(&self) -> io::Result<()> {
         let ports = self.machine.vsctl(&["list-ports", "br-int"])?;
-        let mut args = vec!["--", "--if-exists", "del-br", "br-tun"];
+        let mut args = Vec::new();
         for port in ports.lines().filter(|name| name.starts_with("qvo")) {
             args.extend(["--", "clear", "Port", port, "tag", "other_config"]);
         }
-        for patch in ["patch-tun", "int-br-ex"] {
-            args.extend(["--", "--if-exists", "del-port", "br-int", patch]);
-        }
         self.machine.vsctl(&args)?;
-        self.machine.ofctl(&["del-flows"], "br-int", &[])?;
+        for bridge in ["br-int", "br-tun"] {
+            self.machine.ofctl(&["del-flows"], bridge, &[])?;
+        }
         for program in ["iptables", "ip6tables"] {
             for table in ["filter", "nat", "raw"] {
                 command(&[program, "-t", table, "-F"])?;
@@ -298,52 +275,30 @@ impl Bench {
         command(&["ipset", "destroy"]).map(drop)
     }
 
+    /// Nor a bridge or a port that we make.
+    fn wipe_bridges(&self) -> io::Result<()> {
+        let mut args = vec!["--", "del-br", "br-tun"];
+        for patch in ["patch-tun", "int-br-ex"] {
+            args.extend(["--", "--if-exists", "del-port", "br-int", patch]);
+        }
+        args.extend(["--", "--if-exists", "del-port", "br-ex", "phy-br-ex"]);
+        self.machine.vsctl(&args).map(drop)
+    }
+
     fn on_empty(&mut self) -> io::Result<()> {
         let whole = Dump::read(&self.machine)?;
         let mut times = Vec::new();
         for _ in 0..3 {
             self.machine.stop_agent();
             self.wipe()?;
-            times.push(self.verified()?.0);
+            self.wipe_bridges()?;
+            times.push(self.machine.verified()?.0);
             self.settle()?;
         }
         self.machine.stop_agent();
         self.wipe()?;
-        // The bridge is there for the tools to fill.
-        let bridge = [
-            "set",
-            "Bridge",
-            "br-tun",
-            "datapath_type=netdev",
-            "fail_mode=secure",
-        ];
-        let tunnels = ["add-br", "br-tun", "--"];
-        let patch = [
-            "--",
-            "add-port",
-            "br-int",
-            "patch-tun",
-            "--",
-            "set",
-            "Interface",
-            "patch-tun",
-            "type=patch",
-            "options:peer=patch-int",
-            "--",
-            "add-port",
-            "br-tun",
-            "patch-int",
-            "--",
-            "set",
-            "Interface",
-            "patch-int",
-            "type=patch",
-            "options:peer=patch-tun",
-        ];
-        self.machine
-            .vsctl(&[&tunnels[..], &bridge, &patch].concat())?;
         let bare = whole.done_by_tools(&Dump::default(), &self.machine)?;
-        self.verified()?;
+        self.machine.verified()?;
         self.settle()?;
         let (flows, rules) = whole.size();
         say(
@@ -467,8 +422,6 @@ impl Bench {
         let (_, rules) = Dump::read(&self.machine)?.size();
         self.one_more(&format!("one more port beside {rules} rules"))?;
         self.one_more_bare()?;
-        let memory = self.machine.agent()?.memory()?;
-        say("memory of the agent then", &format!("{memory:.1} MB"));
         self.idle()?;
         self.restart()
     }

@@ -1,7 +1,7 @@
 //! Benchmarks: `bench store` measures the bare store's batched commits, `bench http` a built
-//! server over HTTP, `bench agent` a built agent on a host of its own, `bench dvr` distributed
-//! routers in a lab, `bench walk` packets followed through a large cloud in memory. Each prints a
-//! line for each figure.
+//! server over HTTP, `bench agent` a built agent on a host of its own, `bench routers` the same
+//! agent as a network node, `bench dvr` distributed routers in a lab, `bench walk` packets followed
+//! through a large cloud in memory. Each prints a line for each figure.
 
 mod agent;
 mod dvr;
@@ -9,6 +9,7 @@ mod empty;
 mod http;
 mod machine;
 mod report;
+mod routers;
 mod store;
 mod walk;
 
@@ -62,6 +63,11 @@ enum Bench {
         #[arg(long, default_value_t = 50)]
         hosts: usize,
     },
+    /// A built agent with many routers and DHCP servers; needs root
+    Routers {
+        #[arg(long, default_value = "target/release/nucleon")]
+        binary: PathBuf,
+    },
     /// Distributed routers on three hosts of a lab; needs root
     Dvr {
         /// Holds the server and the agents
@@ -96,6 +102,7 @@ fn main() -> ExitCode {
         Bench::Walk { ports, hosts } => {
             walk::run(&walk::Size { ports, hosts }).map_err(io::Error::other)
         }
+        Bench::Routers { binary } => routers::run(&binary),
         other => other
             .runtime()
             .and_then(|runtime| runtime.block_on(other.run())),
@@ -142,7 +149,10 @@ impl Bench {
                 run.all(&ports, &store).await
             }
             Bench::Empty { listen } => empty::serve(listen).await,
-            Bench::Agent { .. } | Bench::Dvr { .. } | Bench::Walk { .. } => Ok(()),
+            Bench::Agent { .. }
+            | Bench::Dvr { .. }
+            | Bench::Routers { .. }
+            | Bench::Walk { .. } => Ok(()),
         }
     }
 }

@@ -1,6 +1,11 @@
 //! What users ask of the server, in calls that return when it is durable.
 
-use std::{io, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bench::{Client, Server, Settings};
 use http::Method;
@@ -8,6 +13,8 @@ use serde_json::{Value, json};
 
 use super::{HOST, wait};
 
+/// A connection that was not used for so long is made anew.
+const IDLE: Duration = Duration::from_secs(2);
 /// Ports in one bulk request.
 const BULK: usize = 100;
 
@@ -15,6 +22,8 @@ const BULK: usize = 100;
 pub(crate) struct Cloud {
     runtime: tokio::runtime::Runtime,
     client: Client,
+    /// When it was asked last: the server ends connections that are idle.
+    asked: Instant,
     server: Server,
 }
 
@@ -51,6 +60,7 @@ impl Cloud {
         let server = runtime.block_on(Server::start(settings))?;
         let mut cloud = Cloud {
             client: server.client(),
+            asked: Instant::now(),
             server,
             runtime,
         };
@@ -71,6 +81,9 @@ impl Cloud {
             body.to_string()
         };
         let path = format!("/v2.0/{path}");
+        if std::mem::replace(&mut self.asked, Instant::now()).elapsed() > IDLE {
+            self.client = self.server.client();
+        }
         let asked = self.client.call(method, &path, body.into());
         let answer = self.runtime.block_on(asked)?;
         if answer.status.is_success() {

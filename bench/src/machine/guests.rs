@@ -81,7 +81,7 @@ pub(crate) fn remove_devices(ports: &[Port]) -> io::Result<()> {
 pub(crate) fn address(port: &Port, others: &[&Port]) -> io::Result<()> {
     let guest = Names::of(port).guest;
     let mut lines = format!(
-        "link set lo up\nlink set eth0 up\naddr add {}/16 dev eth0\n",
+        "link set lo up\nlink set eth0 up\naddr replace {}/16 dev eth0\n",
         port.address
     );
     for other in others {
@@ -145,18 +145,22 @@ pub(crate) struct Ping {
 }
 
 impl Ping {
-    /// Every two milliseconds, or slower.
     pub(crate) fn start(from: &Port, to: &str, every: Duration) -> io::Result<Ping> {
-        Ping::within(&Names::of(from).guest, to, every)
+        let guest = Names::of(from).guest;
+        Ping::run(&["ip", "netns", "exec", &guest], to, every)
     }
 
-    /// From a namespace by its name.
-    pub(crate) fn within(netns: &str, to: &str, every: Duration) -> io::Result<Ping> {
+    /// From the host itself.
+    pub(crate) fn outside(to: &str, every: Duration) -> io::Result<Ping> {
+        Ping::run(&[], to, every)
+    }
+
+    fn run(within: &[&str], to: &str, every: Duration) -> io::Result<Ping> {
         let every = format!("{:.3}", every.as_secs_f64());
-        let child = Command::new("ip")
-            .args([
-                "netns", "exec", netns, "ping", "-n", "-i", &every, "-W", "1", to,
-            ])
+        let ping = ["ping", "-n", "-i", &every, "-W", "1", to];
+        let argv = [within, &ping[..]].concat();
+        let child = Command::new(argv[0])
+            .args(&argv[1..])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

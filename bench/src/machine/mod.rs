@@ -144,6 +144,50 @@ impl Machine {
         self.agent = None;
     }
 
+    /// Until the agent has nothing to do for a while.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        let agent = self.agent()?;
+        let quiet = Duration::from_millis(300);
+        wait("a quiet agent", || {
+            std::thread::sleep(Duration::from_millis(20));
+            let last = agent.said(&["pass"]).pop();
+            last.is_none_or(|(at, _)| at.elapsed() > quiet)
+        })
+        .map(drop)
+    }
+
+    /// From the agent's start to the first pass that left nothing; what its passes said.
+    pub(crate) fn verified(&mut self) -> io::Result<(Duration, Vec<String>)> {
+        let begun = self.start_agent()?;
+        let agent = self.agent()?;
+        let words = ["pass ", "left=0", "waiting=0"];
+        wait("a whole pass", || !agent.said(&words).is_empty())?;
+        let (at, _) = agent.said(&words).remove(0);
+        let passes = agent.said(&["pass "]).into_iter().map(|(_, line)| line);
+        Ok((at - begun, passes.collect()))
+    }
+
+    /// How much of a core the agent uses while nothing happens.
+    pub(crate) fn idle(&self, time: Duration) -> io::Result<f64> {
+        let agent = self.agent()?;
+        let cpu = agent.cpu()?;
+        std::thread::sleep(time);
+        let used = agent.cpu()?.saturating_sub(cpu);
+        Ok(used.as_secs_f64() / time.as_secs_f64())
+    }
+
+    /// Ends the DHCP servers that agents of this machine started.
+    pub(crate) fn end_servers(&self) -> io::Result<()> {
+        let entries = std::fs::read_dir(self.path("state/dhcp"));
+        for entry in entries.into_iter().flatten().flatten() {
+            if let Ok(pid) = std::fs::read_to_string(entry.path().join("pid")) {
+                // It may have ended by itself.
+                let _ = run(&["kill", pid.trim()]);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn agent(&self) -> io::Result<&Daemon> {
         let none = || io::Error::other("no agent runs");
         self.agent.as_ref().ok_or_else(none)
@@ -186,7 +230,7 @@ pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) -> io::Result<Du
         if begun.elapsed() > PATIENCE {
             return Err(io::Error::other(format!("{what}: not within {PATIENCE:?}")));
         }
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(begun.elapsed())
 }
