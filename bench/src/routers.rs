@@ -212,7 +212,10 @@ impl Node {
             let (took, passes) = self.machine.verified()?;
             times.push(took);
             let nothing = "database=0 flows=0 filters=0 services=0";
-            written += passes.iter().filter(|line| !line.contains(nothing)).count();
+            written += passes
+                .iter()
+                .filter(|line| line.contains("database=") && !line.contains(nothing))
+                .count();
             self.settle()?;
         }
         let figures = format!(
