@@ -21,7 +21,7 @@ use crate::machine::{
     cloud::{Cloud, Port},
     feed,
     guests::{self, Ping},
-    median, run as command,
+    median, run as command, wait,
 };
 
 /// Until a port is plugged its frames are flooded into all ports: pings come no faster.
@@ -421,8 +421,13 @@ impl Bench {
         for port in 10_000..10_400 {
             self.allow(udp(port))?;
         }
+        let (all, mut rules) = (self.guests.len() * 400, 0);
+        wait("all rules", || {
+            let dump = Dump::read(&self.machine);
+            rules = dump.map_or(0, |dump| dump.size().1);
+            rules >= all
+        })?;
         self.settle()?;
-        let (_, rules) = Dump::read(&self.machine)?.size();
         self.one_more(&format!("one more port beside {rules} rules"))?;
         self.one_more_bare()?;
         self.idle()?;
