@@ -232,7 +232,7 @@ mod tests {
         );
         let (source, destination) = (ip.header().source(), ip.header().destination());
         assert!(icmp.is_checksum_valid(source, destination));
-        assert_eq!(&frame[58..74], &address.octets());
-        assert_eq!(&frame[74..], &[2, 1, 0xfa, 0x16, 0x3e, 1, 2, 3]);
+        assert_eq!(&frame[62..78], &address.octets());
+        assert_eq!(&frame[78..], &[2, 1, 0xfa, 0x16, 0x3e, 1, 2, 3]);
     }
 }
