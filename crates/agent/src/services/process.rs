@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use host::diff::diff;
-use host::process::Process;
+use host::process::{File, Process};
 use host::{HostState, NsName};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -134,11 +134,32 @@ pub(super) async fn apply(
                 .unwrap_or_default();
             process.argv.iter().any(|word| word.contains(&dir))
         };
-        if !started && changed.put.iter().any(|put| reads(put.key)) {
+        if started || !changed.put.iter().any(|put| reads(put.key)) {
+            continue;
+        }
+        let held = have.files.iter().filter(|(path, _)| reads(path));
+        if reading_again_kills(held.map(|(_, file)| file)) {
+            if let Some(old) = have.processes.get(key) {
+                end(old).await;
+            }
+            if let Err(error) = start(process).await {
+                problems.push(Problem {
+                    text: crate::chain(&error),
+                    why: process.why.clone(),
+                });
+            }
+        } else {
             signal(have.processes.get(key), Signal::SIGHUP);
         }
     }
     difference.len()
+}
+
+/// Up to its version 2.90 (Debian 12's) dnsmasq follows pointers that are none when it is told to
+/// read again and a host with a tag was served: it dies. Such a one is ended and started instead.
+fn reading_again_kills<'a>(held: impl IntoIterator<Item = &'a File>) -> bool {
+    let mut lines = held.into_iter().flat_map(|file| &file.lines);
+    lines.any(|line| line.text.contains(",set:"))
 }
 
 async fn start(process: &Process) -> Result<(), crate::exec::ExecError> {
@@ -180,6 +201,20 @@ async fn end(process: &Process) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_with_tags_are_not_read_again() {
+        let file = |text: &str| File {
+            lines: vec![host::process::Line {
+                text: text.to_owned(),
+                ..Default::default()
+            }],
+        };
+        let plain = file("fa:16:3e:00:00:01,host-10-1-0-7.openstacklocal,10.1.0.7");
+        let tagged = file("fa:16:3e:00:00:02,alpha.openstacklocal,10.1.0.8,set:port-1");
+        assert!(!reading_again_kills([&plain]));
+        assert!(reading_again_kills([&plain, &tagged]));
+    }
 
     #[test]
     fn a_process_is_found_by_its_pid_file_and_its_program() {

@@ -8,6 +8,7 @@ mod faults;
 mod frames;
 mod groups;
 mod lab_itself;
+mod leases;
 mod long;
 mod looks;
 mod metadata;

@@ -1,0 +1,273 @@
+//! What real DHCP clients are told: udhcpc and dhclient, IPv4 and IPv6, and who makes his address
+//! himself.
+
+use crate::clouds::{ip, shell};
+use crate::rig::{Rig, soon};
+use lab::Topology;
+use lab::topology::Addressing;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+/// What dhclient runs: the options are written down, IPv6 addresses set.
+const SCRIPT: &str = r#"#!/bin/sh
+env | grep '^new_' | sort >"/run/dhclient-$GUEST-$reason"
+case "$reason" in
+BOUND6) ip -6 addr replace "$new_ip6_address/64" dev "$interface" nodad ;;
+esac
+"#;
+
+const WANTED: &str = "request subnet-mask, routers, domain-name, domain-name-servers, host-name, \
+     ntp-servers, interface-mtu;\n";
+
+/// Asks with dhclient in a guest; gives what it was told.
+fn dhclient(rig: &Rig, guest: &str, how: &str, reason: &str) -> String {
+    let host = &rig.guest(guest).guest.host;
+    let machine = rig.lab.machine(host).unwrap();
+    let (script, config) = (
+        machine.dir.join("dhclient.sh"),
+        machine.dir.join("dhclient.conf"),
+    );
+    fs::write(&script, SCRIPT).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(&config, WANTED).unwrap();
+    // As one that was never here: it asks for an address instead of for its last one again.
+    let forget = format!(
+        "[ ! -e /run/dhclient-{guest}.pid ] || kill $(cat /run/dhclient-{guest}.pid); \
+         rm -f /run/dhclient-{guest}*"
+    );
+    shell(&rig.guest(guest).place, &forget);
+    rig.guest(guest).run(&format!(
+        "dhclient {how} -1 -cf {} -lf /run/dhclient-{guest}.leases -pf /run/dhclient-{guest}.pid \
+         -sf {} -e GUEST={guest} eth0",
+        config.display(),
+        script.display()
+    ));
+    rig.run(host, &format!("cat /run/dhclient-{guest}-{reason}"))
+}
+
+fn assert_says(what: &str, text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(
+            text.lines().any(|it| it == *line),
+            "{what} says no {line}:\n{text}"
+        );
+    }
+}
+
+#[test]
+fn clients_are_told_what_subnets_and_ports_say() {
+    let mut rig = Rig::up(Topology {
+        addressing: Addressing::Dhcp,
+        ..Topology::default()
+    });
+    four(&mut rig);
+    names(&rig);
+    options(&rig);
+    six(&mut rig);
+}
+
+/// IPv4: two subnets on one network, host routes, name servers.
+fn four(rig: &mut Rig) {
+    let red = rig.net("red", &json!({"dns_domain": "cloud.example."}));
+    rig.subnet(
+        &red,
+        "10.1.0.0/24",
+        &json!({
+            "dns_nameservers": ["192.0.2.53", "192.0.2.54"],
+            "host_routes": [{"destination": "10.99.0.0/16", "nexthop": "10.1.0.254"}],
+        }),
+    );
+    let second = rig.subnet(&red, "10.1.1.0/24", &json!({}));
+    rig.add_with("alpha", "c1", "red", |wish| {
+        wish.port("dns_name", json!("alpha"))
+            .port("fixed_ips", json!([{"ip_address": "10.1.0.77"}]))
+    });
+    rig.add_with("beta", "c2", "red", |wish| {
+        wish.port("fixed_ips", json!([{"subnet_id": second}]))
+    });
+    let told = rig.run("c1", "cat /run/lab-lease-alpha");
+    let routes = "staticroutes=10.99.0.0/16 10.1.0.254 169.254.169.254/32 10.1.0.2 \
+                  10.1.1.0/24 0.0.0.0 0.0.0.0/0 10.1.0.1";
+    let common = [
+        "ip=10.1.0.77",
+        "mask=24",
+        "router=10.1.0.1",
+        "serverid=10.1.0.2",
+        "dns=192.0.2.53 192.0.2.54",
+        "domain=cloud.example",
+        "hostname=alpha",
+        "mtu=1450",
+        "lease=86400",
+        routes,
+    ];
+    assert_says("udhcpc", &told, &common);
+    let told = dhclient(rig, "alpha", "-4", "BOUND");
+    let common = [
+        "new_ip_address=10.1.0.77",
+        "new_subnet_mask=255.255.255.0",
+        "new_routers=10.1.0.1",
+        "new_domain_name_servers=192.0.2.53 192.0.2.54",
+        "new_domain_name=cloud.example",
+        "new_host_name=alpha",
+        "new_interface_mtu=1450",
+        "new_dhcp_lease_time=86400",
+    ];
+    assert_says("dhclient", &told, &common);
+
+    let beta = rig.run("c2", "cat /run/lab-lease-beta");
+    assert!(beta.contains("\nip=10.1.1."), "{beta}");
+    // The second subnet names no name server, so the DHCP server is one.
+    assert_says("udhcpc", &beta, &["dns=10.1.1.2", "router=10.1.1.1"]);
+    rig.open("beta");
+    // Both subnets are on one wire: no router is between them, and there is none.
+    rig.guest("alpha").must_ping(rig.guest("beta").ip());
+}
+
+/// The DHCP server knows the names of the network's ports, the new ones too, and goes on running.
+fn names(rig: &Rig) {
+    let server = |question: &str| {
+        let asked = rig
+            .guest("alpha")
+            .exec(&format!("busybox nslookup {question} 10.1.0.2"));
+        String::from_utf8_lossy(&asked.stdout).into_owned()
+    };
+    soon("the name is known", || {
+        server("alpha.cloud.example").contains("10.1.0.77")
+    });
+    let beta = rig.guest("beta").ip().to_string();
+    let name = format!("host-{}.cloud.example", beta.replace('.', "-"));
+    assert!(server(&name).contains(&beta), "{}", server(&name));
+    assert!(server(&beta).contains(&name), "{}", server(&beta));
+    let red = rig.client().find("networks", "red").unwrap();
+    let red = lab::client::text(&red, "id").unwrap();
+    let machine = rig.lab.machine("net").unwrap();
+    let pid = || fs::read_to_string(machine.dir.join(format!("agent/dhcp/{red}/pid"))).unwrap();
+    let before = pid();
+    rig.update_port("beta", &json!({"dns_name": "beta"}));
+    soon("the new name is known", || {
+        server("beta.cloud.example").contains(&beta)
+    });
+    assert_eq!(
+        pid(),
+        before,
+        "a file that changed is no reason to start it anew"
+    );
+    rig.put(
+        &format!("networks/{red}"),
+        &json!({"network": {"dns_domain": "other.example."}}),
+    );
+    soon("the new domain is known", || {
+        server("beta.other.example").contains(&beta)
+    });
+    assert_ne!(pid(), before, "its arguments changed");
+}
+
+/// A port's own options are told with the next lease, and the server goes on telling new names.
+fn options(rig: &Rig) {
+    let wish = json!([
+        {"opt_name": "ntp-server", "opt_value": "192.0.2.123"},
+        {"opt_name": "mtu", "opt_value": "1400"},
+    ]);
+    rig.update_port("alpha", &json!({ "extra_dhcp_opts": wish }));
+    let options = ["new_ntp_servers=192.0.2.123", "new_interface_mtu=1400"];
+    let told = || dhclient(rig, "alpha", "-4", "BOUND");
+    soon("the options are told", || {
+        let told = told();
+        options.iter().all(|option| told.contains(option))
+    });
+    for name in ["once", "twice"] {
+        rig.update_port("beta", &json!({ "dns_name": name }));
+        let server = "busybox nslookup";
+        let question = format!("{server} {name}.other.example 10.1.0.2");
+        let beta = rig.guest("beta").ip().to_string();
+        soon("the new name is known", || {
+            let asked = rig.guest("alpha").exec(&question);
+            String::from_utf8_lossy(&asked.stdout).contains(&beta)
+        });
+        assert!(told().contains(options[0]), "served again");
+    }
+}
+
+/// IPv6: stateful, stateless, and addresses that guests make themselves of what radvd announces.
+fn six(rig: &mut Rig) {
+    let mut subnets = Vec::new();
+    for (name, cidr, mode) in [
+        ("stateful", "fd00:6::/64", "dhcpv6-stateful"),
+        ("stateless", "fd00:7::/64", "dhcpv6-stateless"),
+        ("slaac", "fd00:8::/64", "slaac"),
+    ] {
+        let network = rig.net(name, &json!({}));
+        subnets.push(rig.subnet_6(&network, cidr, mode));
+    }
+    rig.router(
+        "six",
+        &subnets.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    for network in ["stateful", "stateless", "slaac"] {
+        rig.add_with(&network.replace("state", "s"), "c2", network, |mut wish| {
+            wish.addressing = Some(Addressing::Static);
+            wish
+        });
+    }
+    let given = |guest: &str| rig.guest(guest).guest.addresses[0];
+    for guest in ["sful", "sless", "slaac"] {
+        // Nothing is sent from an address that may yet be another's.
+        soon("the guest's own address is its own", || {
+            let addresses = rig
+                .guest(guest)
+                .run("ip -6 -o addr show dev eth0 scope link");
+            addresses.contains("fe80") && !addresses.contains("tentative")
+        });
+        // What the lab wrote goes: guests find out for themselves.
+        rig.guest(guest)
+            .run("ip -6 addr flush dev eth0 scope global");
+    }
+    let told = dhclient(rig, "sful", "-6", "BOUND6");
+    let address = format!("new_ip6_address={}", given("sful").addr());
+    assert_says(
+        "dhclient",
+        &told,
+        &[
+            &address,
+            "new_dhcp6_name_servers=2001:db8::53",
+            "new_dhcp6_domain_search=openstacklocal.",
+        ],
+    );
+    let flags = |guest: &str| shell(&rig.guest(guest).place, "rdisc6 -1 -w 3000 eth0");
+    let managed = flags("sful");
+    assert!(
+        managed.contains("Stateful address conf.    :          Yes"),
+        "{managed}"
+    );
+    assert!(managed.contains("1450 bytes"), "{managed}");
+
+    let other = flags("sless");
+    assert!(
+        other.contains("Stateful other conf.      :          Yes"),
+        "{other}"
+    );
+    let told = dhclient(rig, "sless", "-6 -S", "RENEW6");
+    assert_says("dhclient", &told, &["new_dhcp6_name_servers=2001:db8::53"]);
+
+    let none = flags("slaac");
+    assert!(
+        none.contains("Stateful other conf.      :           No"),
+        "{none}"
+    );
+    assert!(
+        none.contains("Recursive DNS server     : 2001:db8::53"),
+        "{none}"
+    );
+    for guest in ["sless", "slaac"] {
+        let wanted = given(guest).to_string();
+        soon("the guest has made its address", || {
+            let place = rig.guest(guest);
+            place
+                .run("ip -6 -o addr show dev eth0 scope global")
+                .contains(&wanted)
+        });
+    }
+    rig.guest("sful").must_ping(given("slaac").addr());
+    rig.guest("sless").must_ping(ip("fd00:6::"));
+}
