@@ -1,6 +1,8 @@
 //! Who reaches whom: a walk for every pair of guests, or, where there are many, for every pair of
 //! classes of guests that no rule tells apart.
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::thread::{self, available_parallelism};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +67,8 @@ const FEW: usize = 40;
 
 /// What makes two guests alike to every rule: network, groups, pairs, filtering.
 type Class = (String, BTreeSet<String>, bool, String);
+/// The numbers of a sender's class and of a target's.
+type Classes = (usize, usize);
 
 /// The table of who reaches whom.
 pub fn reach(world: &World, wish: &Wish) -> Vec<Row> {
@@ -84,25 +88,51 @@ pub fn reach(world: &World, wish: &Wish) -> Vec<Row> {
         ports.iter().map(|port| world.cloud.call(port)).collect()
     };
     let (from_names, to_names) = (names(&senders), names(&targets));
-    let mut known: BTreeMap<(usize, usize), Reaches> = BTreeMap::new();
-    let mut rows = Vec::new();
+    // The first pair of two classes speaks for all.
+    let mut speakers = BTreeMap::new();
+    let mut pairs = Vec::new();
     for (n, from) in senders.iter().enumerate() {
-        for (m, to) in targets
-            .iter()
-            .enumerate()
-            .filter(|(_, to)| to.id != from.id)
-        {
-            let reaches = known
-                .entry((down[n], across[m]))
-                .or_insert_with(|| ask(world, wish, from, to));
-            rows.push(Row {
-                from: from_names[n].clone(),
-                to: to_names[m].clone(),
-                reaches: *reaches,
-            });
+        for (m, to) in targets.iter().enumerate() {
+            if to.id != from.id {
+                let classes = (down[n], across[m]);
+                speakers.entry(classes).or_insert((*from, *to));
+                pairs.push((n, m, classes));
+            }
         }
     }
-    rows
+    let known = ask_all(world, wish, speakers);
+    let row = |(n, m, classes): (usize, usize, Classes)| Row {
+        from: from_names[n].clone(),
+        to: to_names[m].clone(),
+        reaches: known[&classes],
+    };
+    pairs.into_iter().map(row).collect()
+}
+
+/// Every question is one of its own: they are shared out among the processor's cores.
+fn ask_all(
+    world: &World,
+    wish: &Wish,
+    speakers: BTreeMap<Classes, (&Port, &Port)>,
+) -> BTreeMap<Classes, Reaches> {
+    let speakers: Vec<_> = speakers.into_iter().collect();
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let shares = speakers.chunks(speakers.len().div_ceil(cores).max(1));
+    thread::scope(|scope| {
+        let answers: Vec<_> = shares
+            .map(|share| {
+                let answer = |(classes, (from, to)): &(Classes, (&Port, &Port))| {
+                    (*classes, ask(world, wish, from, to))
+                };
+                scope.spawn(move || share.iter().map(answer).collect::<Vec<_>>())
+            })
+            .collect();
+        let joined = answers.into_iter().map(|answer| match answer.join() {
+            Ok(answers) => answers,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        joined.flatten().collect()
+    })
 }
 
 fn class_of(port: &Port, apart: bool) -> Class {
