@@ -80,9 +80,10 @@ fn acting(loss: &Loss) -> Option<String> {
 
 /// No host is at fault: the policy, or the network as it was designed.
 fn by_design(world: &World, plan: &Plan, loss: &Loss, reply: bool) -> (At, Option<String>) {
-    let step = &loss.step;
     let fix = fix(world, plan, loss, reply);
+    let step = fix.asker.as_ref().unwrap_or(&loss.step);
     let (rule, dropped_by) = match (&fix.rule, deciding(loss)) {
+        _ if fix.asker.is_some() => (String::new(), None),
         (Some(rule), _) if step.host == "outside" => (rule.clone(), None),
         (_, Some(by)) => (by, step.rule.clone()),
         (_, None) => (

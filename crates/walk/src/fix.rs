@@ -1,5 +1,7 @@
 //! What would let a packet pass that policy or design stops: the smallest change, as the command
 //! that makes it.
+use std::net::IpAddr;
+
 use host::Why;
 use host::iptables::{Condition, Maybe, PortRange, Rule, Target};
 use host::names::{self, PortChain};
@@ -7,6 +9,7 @@ use host::names::{self, PortChain};
 use crate::cloud::{Cloud, Port};
 use crate::packet::{Ip, Load};
 use crate::question::{Goal, Plan, Sender};
+use crate::report::Step;
 use crate::run::Loss;
 use crate::world::World;
 
@@ -17,6 +20,8 @@ pub struct Fix {
     /// The rule that is not there and would accept it, as the host would print it.
     pub rule: Option<String>,
     pub command: Option<String>,
+    /// Who asked for an address that nobody has: then that is the place, and no rule is to blame.
+    pub asker: Option<Step>,
 }
 
 /// What would help against a loss that is no host's fault.
@@ -25,6 +30,9 @@ pub fn fix(world: &World, plan: &Plan, loss: &Loss, reply: bool) -> Fix {
     let rule = step.rule.as_deref().unwrap_or("");
     if step.host == "outside" {
         return outside(world, plan, loss);
+    }
+    if let Some(fix) = unowned(&world.cloud, plan, loss) {
+        return fix;
     }
     if let Some(port) = spoofed(world, loss, rule) {
         return address_pair(world, plan, port);
@@ -59,6 +67,7 @@ fn outside(world: &World, plan: &Plan, loss: &Loss) -> Fix {
                 "openstack floating ip create --port {} {external}",
                 port.id
             )),
+            ..Fix::default()
         };
     }
     let subnet = cloud.subnet_with(dst);
@@ -86,10 +95,67 @@ fn outside(world: &World, plan: &Plan, loss: &Loss) -> Fix {
                     "openstack router add subnet {router} {}",
                     subnet.id
                 )),
+                ..Fix::default()
             }
         }
         _ => Fix::default(),
     }
+}
+
+/// Somebody asks for an address of a network of tenants', and no port there has it.
+fn unowned(cloud: &Cloud, plan: &Plan, loss: &Loss) -> Option<Fix> {
+    let address: IpAddr = loss.arp.as_ref()?.parse().ok()?;
+    let asker = loss.way.last()?.clone();
+    let guest = cloud.ports.values().find(|p| cloud.call(p) == asker.place);
+    let own = guest.and_then(|port| {
+        let mut subnets = cloud.subnets_of(&port.network_id);
+        subnets.find(|s| s.cidr.is_some_and(|net| net.contains(&address)))
+    });
+    let subnet = own.or_else(|| cloud.subnet_with(address))?;
+    let network = cloud.networks.get(&subnet.network_id)?;
+    let mut ports = cloud.ports.values();
+    let owned = ports.any(|port| {
+        port.network_id == network.id && port.fixed_ips.iter().any(|f| f.ip_address == address)
+    });
+    // Behind a physical network there may be routers that no API knows of.
+    if owned || network.external || network.physical_network.is_some() {
+        return None;
+    }
+    let nobody = format!("nobody on the network {} has {address}", network.name);
+    let (why, command) = match subnet.cidr.filter(|_| subnet.gateway_ip == Some(address)) {
+        Some(cidr) => (
+            format!("{nobody}, the gateway of its subnet {cidr}"),
+            Some(format!(
+                "openstack router add subnet {} {}",
+                router_for(cloud, plan),
+                subnet.id
+            )),
+        ),
+        None => (nobody, None),
+    };
+    Some(Fix {
+        why: Some(why),
+        command,
+        asker: Some(asker),
+        ..Fix::default()
+    })
+}
+
+/// The router to give an interface: the one that is where the packet goes already, or the only one.
+fn router_for<'c>(cloud: &'c Cloud, plan: &Plan) -> &'c str {
+    let there = plan.packet.ip().and_then(|ip| cloud.subnet_with(ip.dst));
+    let interface = there.and_then(|subnet| {
+        cloud.ports.values().find(|port| {
+            port.device_owner.starts_with("network:router_interface")
+                && port.fixed_ips.iter().any(|f| f.subnet_id == subnet.id)
+        })
+    });
+    let mut routers = cloud.routers.keys();
+    let only = routers.next().filter(|_| routers.next().is_none());
+    interface
+        .map(|port| port.device_id.as_str())
+        .or(only.map(String::as_str))
+        .unwrap_or("ROUTER")
 }
 
 /// The port whose rules against forged sources stopped it.
@@ -130,6 +196,7 @@ fn address_pair(world: &World, plan: &Plan, port: &Port) -> Fix {
             "openstack port set --allowed-address ip-address={source},mac-address={mac} {}",
             port.id
         )),
+        ..Fix::default()
     }
 }
 
@@ -212,6 +279,7 @@ fn group_rule(cloud: &Cloud, plan: &Plan, port: &Port, ingress: bool) -> Fix {
              {proto}{} --remote-ip {other}/{bits} {group}",
             dst_port(ip)
         )),
+        ..Fix::default()
     }
 }
 
