@@ -108,11 +108,21 @@ pub(super) async fn apply(
     for (_, process) in &difference.remove {
         end(process).await;
     }
-    let starting = difference.put.iter().map(|put| async {
-        if let Some(old) = put.old {
+    let (again, told): (Vec<_>, Vec<_>) = reading_changed_files(state, have, want)
+        .filter(|(key, _)| !difference.put.iter().any(|put| put.key == *key))
+        .partition(|(_, process)| reading_again_kills(files_of(state, process, have)));
+    for (key, _) in told {
+        signal(have.processes.get(key), Signal::SIGHUP);
+    }
+    let differing = difference.put.iter().map(|put| (put.old, put.new));
+    let again = again
+        .into_iter()
+        .map(|(key, process)| (have.processes.get(key), process));
+    let starting = differing.chain(again).map(|(old, new)| async move {
+        if let Some(old) = old {
             end(old).await;
         }
-        (put.new, start(put.new).await)
+        (new, start(new).await)
     });
     let mut started = futures::stream::iter(starting).buffer_unordered(super::AT_ONCE);
     while let Some((process, result)) = started.next().await {
@@ -123,36 +133,41 @@ pub(super) async fn apply(
             });
         }
     }
-    let changed = diff(&have.files, &want.files);
-    for (key, process) in &want.processes {
-        let started = difference.put.iter().any(|put| put.key == key);
-        let reads = |path: &str| {
-            let full = state.join(path);
-            let dir = full
-                .parent()
-                .map(|dir| dir.to_string_lossy().into_owned())
-                .unwrap_or_default();
-            process.argv.iter().any(|word| word.contains(&dir))
-        };
-        if started || !changed.put.iter().any(|put| reads(put.key)) {
-            continue;
-        }
-        let held = have.files.iter().filter(|(path, _)| reads(path));
-        if reading_again_kills(held.map(|(_, file)| file)) {
-            if let Some(old) = have.processes.get(key) {
-                end(old).await;
-            }
-            if let Err(error) = start(process).await {
-                problems.push(Problem {
-                    text: crate::chain(&error),
-                    why: process.why.clone(),
-                });
-            }
-        } else {
-            signal(have.processes.get(key), Signal::SIGHUP);
-        }
-    }
     difference.len()
+}
+
+/// The wanted processes of which a file was written.
+fn reading_changed_files<'a>(
+    state: &'a Path,
+    have: &'a HostState,
+    want: &'a HostState,
+) -> impl Iterator<Item = (&'a String, &'a Process)> {
+    let changed = diff(&have.files, &want.files);
+    want.processes.iter().filter(move |(_, process)| {
+        let mut written = changed.put.iter();
+        written.any(|put| reads(state, process, put.key))
+    })
+}
+
+/// Whether a process is told of the folder that a file is in.
+fn reads(state: &Path, process: &Process, path: &str) -> bool {
+    let full = state.join(path);
+    let dir = full
+        .parent()
+        .map(|dir| dir.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    process.argv.iter().any(|word| word.contains(&dir))
+}
+
+/// What the host holds of a process's files.
+fn files_of<'a>(
+    state: &'a Path,
+    process: &'a Process,
+    have: &'a HostState,
+) -> impl Iterator<Item = &'a File> {
+    let files = have.files.iter();
+    let files = files.filter(move |(path, _)| reads(state, process, path));
+    files.map(|(_, file)| file)
 }
 
 /// Up to its version 2.90 (Debian 12's) dnsmasq follows pointers that are none when it is told to

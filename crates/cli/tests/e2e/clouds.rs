@@ -41,6 +41,14 @@ impl Rig {
 
     /// The flat network that leads outside, of both versions of IP.
     pub(crate) fn public(&self) -> String {
+        let network = self.public_4();
+        let without = json!({"gateway_ip": "2001:db8:e::1", "enable_dhcp": false});
+        self.subnet(&network, "2001:db8:e::/64", &without);
+        network
+    }
+
+    /// The same of IPv4 alone.
+    pub(crate) fn public_4(&self) -> String {
         let network = self.net(
             "public",
             &json!({
@@ -49,9 +57,8 @@ impl Rig {
                 "provider:physical_network": "external",
             }),
         );
-        let without = |gateway: &str| json!({"gateway_ip": gateway, "enable_dhcp": false});
-        self.subnet(&network, "172.24.4.224/28", &without(OUTSIDE));
-        self.subnet(&network, "2001:db8:e::/64", &without("2001:db8:e::1"));
+        let without = json!({"gateway_ip": OUTSIDE, "enable_dhcp": false});
+        self.subnet(&network, "172.24.4.224/28", &without);
         network
     }
 

@@ -1,16 +1,13 @@
 //! What the network node does for guests: addresses by DHCP, a router between networks, the way
 //! outside and back.
 
+use crate::clouds::{BEYOND, OUTSIDE};
 use crate::looks::{DISTRIBUTED, LEGACY, look};
 use crate::rig::{Rig, soon};
 use lab::Topology;
 use lab::client::text;
 use lab::topology::Addressing;
-use serde_json::{Value, json};
-
-const OUTSIDE: &str = "172.24.4.225";
-/// An address that nobody is a neighbour of: what reaches it was routed.
-const BEYOND: &str = "203.0.113.1";
+use serde_json::json;
 
 /// Two networks with DHCP, joined by a router that leads outside, and a guest in each.
 fn cloud() -> Rig {
@@ -51,8 +48,8 @@ fn cloud_with(topology: Topology, distributed: bool) -> Rig {
             .update(&path, &json!({"subnet_id": subnet["id"]}))
             .unwrap();
     }
-    let public = external(&rig);
-    let gateway = json!({"router": {"external_gateway_info": {"network_id": public["id"]}}});
+    let public = rig.public_4();
+    let gateway = json!({"router": {"external_gateway_info": {"network_id": public}}});
     rig.client()
         .update(
             &format!("routers/{}", text(&router, "id").unwrap()),
@@ -62,21 +59,6 @@ fn cloud_with(topology: Topology, distributed: bool) -> Rig {
     rig.add("red1", "c1", "red");
     rig.add("green1", "c2", "green");
     rig
-}
-
-fn external(rig: &Rig) -> Value {
-    let more = json!({
-        "router:external": true,
-        "provider:network_type": "flat",
-        "provider:physical_network": "external",
-    });
-    let public = rig.create("networks", "network", &json!({"name": "public"}), &more);
-    let subnet = json!({
-        "network_id": public["id"], "cidr": "172.24.4.224/28", "ip_version": 4,
-        "gateway_ip": OUTSIDE, "enable_dhcp": false,
-    });
-    rig.create("subnets", "subnet", &subnet, &json!({}));
-    public
 }
 
 #[test]

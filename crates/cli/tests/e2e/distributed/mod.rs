@@ -6,6 +6,7 @@ mod orders;
 pub(crate) mod soak;
 pub(crate) mod walk;
 
+pub(crate) use crate::clouds::{BEYOND, OUTSIDE};
 use crate::rig::{Rig, within};
 use lab::client::text;
 use lab::topology::{Host, TunnelType};
@@ -13,11 +14,6 @@ use lab::{Place, Topology};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// The world outside, on the external network.
-pub(crate) const OUTSIDE: &str = "172.24.4.225";
-/// An address that nobody is a neighbour of: what reaches it was routed.
-pub(crate) const BEYOND: &str = "203.0.113.1";
 
 /// Until a change of routers is in force on every host, on a machine that has other work too.
 pub(crate) fn eventually(what: &str, so: impl FnMut() -> bool) {
@@ -98,7 +94,7 @@ impl Cloud {
     /// With a router that nothing is joined to.
     pub(crate) fn bare(topology: Topology) -> Self {
         let rig = Rig::up(topology);
-        let public = external_network(&rig);
+        let public = rig.public_4();
         let mut cloud = Self {
             router: String::new(),
             public,
@@ -246,21 +242,6 @@ impl Cloud {
             other => panic!("no list but {other}"),
         }
     }
-}
-
-/// The external network, as others' tests have it: 172.24.4.224/28 without DHCP.
-fn external_network(rig: &Rig) -> String {
-    let more = json!({
-        "router:external": true, "provider:network_type": "flat",
-        "provider:physical_network": "external",
-    });
-    let public = rig.create("networks", "network", &json!({"name": "public"}), &more);
-    let subnet = json!({
-        "network_id": public["id"], "cidr": "172.24.4.224/28", "ip_version": 4,
-        "gateway_ip": OUTSIDE, "enable_dhcp": false,
-    });
-    rig.create("subnets", "subnet", &subnet, &json!({}));
-    text(&public, "id").unwrap().to_owned()
 }
 
 /// The host's short name of a port's device.
