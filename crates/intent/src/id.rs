@@ -243,6 +243,29 @@ impl Timestamp {
         )
     }
 
+    /// Reads `2026-11-21T13:00:00Z`, and with parts of a second, which are dropped.
+    pub fn read(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let numbers = |text: &str, between| -> Option<[i64; 3]> {
+            let numbers = text.split(between).map(|part| part.parse().ok());
+            numbers.collect::<Option<Vec<i64>>>()?.try_into().ok()
+        };
+        let [year, month, day] = numbers(date, '-')?;
+        let whole = time.split_once('.').map_or(time, |(whole, _)| whole);
+        let [hour, minute, second] = numbers(whole, ':')?;
+        if !(1..=12).contains(&month) {
+            return None;
+        }
+        // Years begin in March, as in `civil`.
+        let (year, month) = match month {
+            1 | 2 => (year - 1, month + 9),
+            _ => (year, month - 3),
+        };
+        let leaps = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+        let days = 365 * year + leaps + (153 * month + 2) / 5 + day - 1 - 719_468;
+        Some(Self(((days * 24 + hour) * 60 + minute) * 60 + second))
+    }
+
     /// `2026-11-20 21:35:26`, the form in which agents' moments are shown.
     pub fn spaced(self) -> String {
         let (y, mo, d, h, mi, s) = self.civil();
@@ -295,5 +318,28 @@ mod tests {
             Timestamp(253_402_300_800).to_string(),
             "10000-01-01T00:00:00Z"
         );
+    }
+
+    #[test]
+    fn a_moment_is_read_as_it_is_printed() {
+        for text in [
+            "1970-01-01T00:00:00Z",
+            "2000-02-29T23:59:59Z",
+            "2026-11-21T13:00:05Z",
+            "2100-03-01T00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::read(text).expect("a moment").to_string(), text);
+        }
+        let exact = Timestamp::read("2026-11-21T13:00:05.000000Z");
+        assert_eq!(exact, Timestamp::read("2026-11-21T13:00:05Z"));
+        for text in [
+            "",
+            "now",
+            "2026-11-21",
+            "2026-13-01T00:00:00Z",
+            "2026-11T00:00Z",
+        ] {
+            assert_eq!(Timestamp::read(text), None, "{text}");
+        }
     }
 }
