@@ -9,20 +9,26 @@ use crate::world::World;
 /// The difference that makes this packet fare as it does, if one does.
 pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
     let healthy = seen.ends() == (Verdict::Delivered, true);
-    // What nobody asked for is to blame only where it does harm: hosts may well hold more than
-    // was asked of them.
     let all = world.differences();
-    let counted = all.iter().filter(|d| !healthy || d.kind != Kind::Extra);
+    let counted = all
+        .iter()
+        .filter(|d| !healthy || d.kind != Kind::Extra || d.filters);
     let differences: Vec<&Difference> = counted.collect();
     let before = seen.outcome();
+    if healthy && without(world, plan, differences.iter().copied()).outcome() == before {
+        return None;
+    }
     let outcomes: Vec<Outcome> = differences
         .iter()
         .map(|d| without(world, plan, [*d]).outcome())
         .collect();
-    let counts = |d: &Difference, o: &Outcome| {
-        *o != before
-            && (d.kind != Kind::Extra || o.ends() > before.ends() || o.is_lost_elsewhere(&before))
+    // What nobody asked for is to blame only where it does harm, or lets pass what would be
+    // stopped: hosts may well hold more than was asked of them.
+    let harms = |d: &Difference, o: &Outcome| {
+        let opens = d.filters && o.ends() < before.ends();
+        d.kind != Kind::Extra || opens || o.ends() > before.ends() || o.is_lost_elsewhere(&before)
     };
+    let counts = |d: &Difference, o: &Outcome| *o != before && harms(d, o);
     let tried = || {
         differences
             .iter()

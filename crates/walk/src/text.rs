@@ -57,7 +57,16 @@ pub fn port(name: &str, port: &Port) -> String {
         Some(tag) => format!(" tag: {tag}"),
         None => String::new(),
     };
-    format!("Port {name}{tag}")
+    let mode = match port.vlan_mode {
+        Some(mode) => format!(" vlan_mode: {}", mode.name()),
+        None => String::new(),
+    };
+    let trunks: Vec<String> = port.trunks.iter().map(u16::to_string).collect();
+    let trunks = match trunks.is_empty() {
+        true => String::new(),
+        false => format!(" trunks: [{}]", trunks.join(", ")),
+    };
+    format!("Port {name}{tag}{mode}{trunks}")
 }
 
 /// An interface as `ovs-vsctl show` has it, in a line.

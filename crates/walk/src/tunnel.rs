@@ -35,6 +35,15 @@ pub fn key(interface: &Interface, tun_id: u64) -> u64 {
     named.and_then(|key| key.parse().ok()).unwrap_or(tun_id)
 }
 
+/// Does a tunnel's port take packets with this key: any, or its own?
+fn takes(interface: &Interface, key: u64) -> bool {
+    let named = ["in_key", "key"]
+        .iter()
+        .find_map(|name| interface.options.get(*name));
+    let own = named.and_then(|own| own.parse().ok());
+    own.is_none_or(|own: u64| own == key)
+}
+
 /// What a tunnel adds in front of the inner frame, its Ethernet header included.
 pub fn overhead(kind: &str) -> u32 {
     match kind {
@@ -50,7 +59,7 @@ pub fn far_end(
     host: &str,
     interface: &Interface,
     (local, remote): (IpAddr, IpAddr),
-    packet: &Packet,
+    (packet, key): (&Packet, u64),
 ) -> Result<(String, String, String), Lost> {
     leaves(world, host, interface, (local, remote), packet)?;
     let Some(other) = world.host_with(remote) else {
@@ -67,6 +76,12 @@ pub fn far_end(
                 && option_ip(far, "remote_ip") == Some(local)
                 && option_ip(far, "local_ip").is_none_or(|ip| ip == remote)
                 && far.options.get("dst_port") == interface.options.get("dst_port");
+            if pair && !takes(far, key) {
+                return Err(Lost {
+                    what: format!("{name} of {other} takes no packets with the key {key:#x}"),
+                    rule: Some(crate::text::interface(name, far)),
+                });
+            }
             if pair {
                 return Ok((other.to_owned(), bridge.clone(), name.to_owned()));
             }

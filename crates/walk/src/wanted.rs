@@ -3,11 +3,14 @@
 mod bare;
 mod native;
 
+pub(crate) use bare::usual_rules;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use host::HostState;
 use host::netns::Netns;
+use host::ovs::flow::{Flow, FlowKey};
 use host::ovs::{Action, Field};
 use intent::import::{Served, import};
 use intent::{DvrMac, HostName, NetworkType, State, view};
@@ -181,6 +184,11 @@ fn numbers(cloud: &Cloud, have: &HostState) -> Numbers {
             }
         }
     }
+    for (network, tag) in tags_of_tunnels(cloud, have) {
+        if numbers.vlans.get(&network).is_none() {
+            numbers.vlans.adopt(&network, tag);
+        }
+    }
     for (port, zone) in zones(have) {
         numbers.zones.adopt(&port, zone);
     }
@@ -190,6 +198,33 @@ fn numbers(cloud: &Cloud, have: &HostState) -> Numbers {
         }
     }
     numbers
+}
+
+/// The tags that flows give to what comes out of tunnels, by network: they are there when the
+/// network's ports are gone.
+fn tags_of_tunnels(cloud: &Cloud, have: &HostState) -> Vec<(String, u32)> {
+    let flows = have
+        .bridges
+        .get("br-tun")
+        .into_iter()
+        .flat_map(|b| b.flows.iter());
+    let tag = |(key, flow): (&FlowKey, &Flow)| {
+        let id = key.matches.exact(Field::TunId)?;
+        let mut networks = cloud.networks.values();
+        let network = networks.find(|n| {
+            let tunnelled = n.network_type.as_deref().is_some_and(|kind| kind != "vlan");
+            tunnelled && n.segmentation_id.is_some_and(|own| u128::from(own) == id)
+        })?;
+        flow.actions.iter().find_map(|action| match action {
+            Action::Set {
+                field: Field::VlanVid,
+                value,
+                ..
+            } => Some((network.id.clone(), (*value & 0xfff) as u32)),
+            _ => None,
+        })
+    };
+    flows.filter_map(tag).collect()
 }
 
 /// A distributed router's numbers: its floating IPs' priorities, and the pair of addresses that

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use host::netns::{Link, LinkKind, Netns};
+use host::netns::{Link, Netns};
 use host::ovs::{Bridge, Interface, Port as SwitchPort};
 use host::{HostState, NsName, names};
 
@@ -220,27 +220,7 @@ impl World {
 
     /// The other end of a veth.
     pub fn peer(&self, host: &str, ns: &NsName, dev: &str) -> Option<(NsName, String)> {
-        let link = self.link(host, ns, dev)?;
-        let here = self.netns(host, ns)?;
-        if link.kind == LinkKind::Veth || link.peer.is_some() || link.peer_index.0.is_some() {
-            if let Some(peer) = &link.peer
-                && here.links.contains_key(peer)
-            {
-                return Some((ns.clone(), peer.clone()));
-            }
-            return self.peer_elsewhere(host, link);
-        }
-        None
-    }
-
-    fn peer_elsewhere(&self, host: &str, link: &Link) -> Option<(NsName, String)> {
-        let state = self.hosts.get(host)?;
-        let other = link.peer_netns.0.as_deref()?;
-        let name = NsName::new(other.split_whitespace().last()?);
-        let index = link.peer_index.0?;
-        let links = &state.netns.get(&name)?.links;
-        let found = links.iter().find(|(_, l)| l.index.0 == index)?;
-        Some((name, found.0.clone()))
+        far_end(self.hosts.get(host)?, ns, dev)
     }
 
     /// Where a frame comes out that is sent on a device.
@@ -309,6 +289,37 @@ impl World {
         let named = ports.get(name).filter(|p| p.interfaces.contains_key(name));
         named.or_else(|| ports.values().find(|p| p.interfaces.contains_key(name)))
     }
+}
+
+/// The other end of a veth, as the host shows it; that of a distributed router's pair goes by its
+/// name where nothing is shown.
+pub fn far_end(state: &HostState, ns: &NsName, dev: &str) -> Option<(NsName, String)> {
+    let here = state.netns.get(ns)?;
+    let link = here.links.get(dev)?;
+    if let Some(peer) = link.peer.as_ref().filter(|p| here.links.contains_key(*p)) {
+        return Some((ns.clone(), peer.clone()));
+    }
+    far_end_elsewhere(state, link).or_else(|| far_end_by_name(state, dev))
+}
+
+fn far_end_elsewhere(state: &HostState, link: &Link) -> Option<(NsName, String)> {
+    let other = link.peer_netns.0.as_deref()?;
+    let name = NsName::new(other.split_whitespace().last()?);
+    let index = link.peer_index.0?;
+    let links = &state.netns.get(&name)?.links;
+    let found = links.iter().find(|(_, l)| l.index.0 == index)?;
+    Some((name, found.0.clone()))
+}
+
+fn far_end_by_name(state: &HostState, dev: &str) -> Option<(NsName, String)> {
+    let other = match dev.split_once('-')? {
+        ("rfp", router) => format!("fpr-{router}"),
+        ("fpr", router) => format!("rfp-{router}"),
+        _ => return None,
+    };
+    let mut spaces = state.netns.iter();
+    let (ns, _) = spaces.find(|(_, netns)| netns.links.contains_key(&other))?;
+    Some((ns.clone(), other))
 }
 
 /// Is this interface the end of a tunnel?

@@ -1,12 +1,13 @@
 //! Bridges of Open vSwitch: ports, tags, tunnels, patches, flows.
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use host::HostState;
+use host::netns::Netns;
 use host::ovs::flow::{Flow, FlowKey};
-use host::ovs::matches::PortRef;
 use host::ovs::{Action, Bridge, Interface, Port};
 
-use super::{Difference, Kind};
+use super::{Difference, Kind, restore};
 use crate::text;
 use crate::world::is_tunnel;
 
@@ -43,19 +44,38 @@ fn tag(host: &str, bridge: &str, name: &str, port: &Port, wanted: u16) -> Differ
     .because(&port.why)
 }
 
-pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Difference>) {
+pub(super) fn compare(have: &HostState, want: &Arc<HostState>, found: &mut Vec<Difference>) {
     for (name, wanted) in &want.bridges {
         let empty = Bridge::default();
         let bridge = have.bridges.get(name).unwrap_or(&empty);
-        ports(&have.name, name, bridge, wanted, found);
+        ports(have, name, bridge, want, found);
+        let seen = have.bridges.values().any(|b| !b.flows.is_empty());
+        if bridge.flows.is_empty() && !wanted.flows.is_empty() && seen {
+            found.push(no_flows(&have.name, name, wanted));
+        }
         flows(&have.name, name, bridge, wanted, found);
     }
 }
 
-fn ports(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<Difference>) {
-    for (port_name, wanted) in &want.ports {
+/// A bridge has lost all its flows; those of others were collected.
+fn no_flows(host: &str, name: &str, want: &Bridge) -> Difference {
+    let (at, flows) = (name.to_owned(), want.flows.clone());
+    let undo = move |state: &mut HostState| state.bridge_mut(&at).flows = flows.clone();
+    let text = format!("flows of {name}: it has none");
+    Difference::new((host, name, ""), Kind::Missing, text, undo).because(&want.why)
+}
+
+fn ports(
+    state: &HostState,
+    name: &str,
+    have: &Bridge,
+    want: &Arc<HostState>,
+    found: &mut Vec<Difference>,
+) {
+    let host = state.name.as_str();
+    for (port_name, wanted) in &want.bridges[name].ports {
         let Some(port) = have.ports.get(port_name) else {
-            found.push(missing_port(host, name, have, (port_name, wanted)));
+            found.push(missing_port((state, want), name, have, (port_name, wanted)));
             continue;
         };
         if let Some(tag_wanted) = wanted.tag
@@ -80,12 +100,15 @@ fn ports(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<D
                 );
             }
         }
+        if (port.vlan_mode, &port.trunks) != (wanted.vlan_mode, &wanted.trunks) {
+            found.push(other_mode((host, name), (port_name, port), wanted));
+        }
         for (dev, interface) in &wanted.interfaces {
             let Some(now) = port.interfaces.get(dev) else {
                 continue;
             };
             options(
-                (host, name),
+                (host, name, have),
                 (port_name, dev),
                 now,
                 (interface, wanted),
@@ -95,15 +118,16 @@ fn ports(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<D
     }
 }
 
+/// A port that is not there. A device of the switch's own is gone with it from its namespace.
 fn missing_port(
-    host: &str,
+    (state, want): (&HostState, &Arc<HostState>),
     bridge: &str,
     have: &Bridge,
     (name, wanted): (&str, &Port),
 ) -> Difference {
     let (at, key, mut port) = (bridge.to_owned(), name.to_owned(), wanted.clone());
     // Flows name a port that is gone by its number: the one number that no port has is its.
-    let number = orphan(have);
+    let number = restore::orphan(have);
     for interface in port.interfaces.values_mut() {
         interface.ofport.0 = interface.ofport.0.or(number);
     }
@@ -112,34 +136,23 @@ fn missing_port(
         Some(interface) => text::interface(name, interface).replacen("Interface", "Port", 1),
         None => text::port(name, wanted),
     };
-    Difference::new((host, bridge, name), Kind::Missing, text, move |state| {
+    let spaces = want.netns.iter();
+    let mut spaces = spaces.filter(|(ns, netns)| {
+        let lost = |now: &Netns| !now.links.is_empty() && !now.links.contains_key(name);
+        netns.links.contains_key(name) && state.netns.get(*ns).is_some_and(lost)
+    });
+    let device = spaces.next().map(|(ns, _)| (ns.clone(), Arc::clone(want)));
+    let spot = (state.name.as_str(), bridge, name);
+    Difference::new(spot, Kind::Missing, text, move |state| {
         state
             .bridge_mut(&at)
             .ports
             .insert(key.clone(), port.clone());
+        if let Some((ns, want)) = &device {
+            restore::device(state, ns, &key, &want.netns[ns]);
+        }
     })
     .because(&wanted.why)
-}
-
-/// The only port number in a bridge's flows that no interface has.
-fn orphan(bridge: &Bridge) -> Option<u32> {
-    let mut numbers = BTreeSet::new();
-    for (key, flow) in &bridge.flows {
-        let outputs = flow.actions.iter().filter_map(|action| match action {
-            Action::Output(port) => Some(port),
-            _ => None,
-        });
-        for port in key.matches.in_port.iter().chain(outputs) {
-            if let PortRef::Number(number) = port
-                && bridge.port_name(*number).is_none()
-            {
-                numbers.insert(*number);
-            }
-        }
-    }
-    (numbers.len() == 1)
-        .then(|| numbers.first().copied())
-        .flatten()
 }
 
 /// Options that decide where a frame goes.
@@ -153,16 +166,53 @@ const WAYS: &[&str] = &[
     "dst_port",
 ];
 
-fn options(
+/// A port that treats tags in another way.
+fn other_mode(
     (host, bridge): (&str, &str),
+    (name, port): (&str, &Port),
+    wanted: &Port,
+) -> Difference {
+    let (at, key) = (bridge.to_owned(), name.to_owned());
+    let (mode, trunks) = (wanted.vlan_mode, wanted.trunks.clone());
+    let undo = move |state: &mut HostState| {
+        if let Some(port) = state.bridge_mut(&at).ports.get_mut(&key) {
+            port.vlan_mode = mode;
+            port.trunks.clone_from(&trunks);
+        }
+    };
+    let text = text::port(name, port);
+    Difference::new((host, bridge, name), Kind::Changed, text, undo)
+        .wanted(text::port(name, wanted))
+        .because(&wanted.why)
+}
+
+/// The UDP port of the other tunnels of a bridge, where they agree: which one it is, is the
+/// host's own affair.
+fn usual_port<'a>(bridge: &'a Bridge, dev: &str) -> Option<Option<&'a String>> {
+    let tunnels = bridge
+        .interfaces()
+        .filter(|(name, i)| *name != dev && is_tunnel(i));
+    let ports: BTreeSet<_> = tunnels.map(|(_, i)| i.options.get("dst_port")).collect();
+    ports.first().copied().filter(|_| ports.len() == 1)
+}
+
+fn options(
+    (host, bridge, row_of): (&str, &str, &Bridge),
     (port, dev): (&str, &str),
     now: &Interface,
     (wanted, row): (&Interface, &Port),
     found: &mut Vec<Difference>,
 ) {
+    let mut wanted = wanted.clone();
+    if let Some(Some(port)) = usual_port(row_of, dev).filter(|_| is_tunnel(now)) {
+        wanted.options.insert("dst_port".to_owned(), port.clone());
+    }
+    let wanted = &wanted;
+    let alone = row_of.interfaces().filter(|(_, i)| is_tunnel(i)).count() < 2;
     let differs = |key: &str| {
         let want = wanted.options.get(key);
-        want.is_some() && want != now.options.get(key)
+        let said = want.is_some() || key == "dst_port" && !alone;
+        said && want != now.options.get(key)
     };
     if !WAYS.iter().any(|key| differs(key)) && now.kind == wanted.kind {
         return;
@@ -263,12 +313,8 @@ fn flows(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<D
         let undo = move |state: &mut HostState| {
             state.bridge_mut(&at).flows.remove(&old);
         };
-        found.push(Difference::new(
-            (host, name, ""),
-            Kind::Extra,
-            text::flow(key, flow),
-            undo,
-        ));
+        let text = text::flow(key, flow);
+        found.push(Difference::new((host, name, ""), Kind::Extra, text, undo).filtering());
     }
 }
 

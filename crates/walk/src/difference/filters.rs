@@ -92,12 +92,8 @@ fn members(
         .filter(|m| !want.members.contains_key(*m))
     {
         let text = format!("add {name} {member}");
-        found.push(Difference::new(
-            place,
-            Kind::Extra,
-            text,
-            member_mut(false, member),
-        ));
+        let undo = member_mut(false, member);
+        found.push(Difference::new(place, Kind::Extra, text, undo).filtering());
     }
 }
 
@@ -192,7 +188,7 @@ fn rules(host: &str, at: &At, have: &Chain, want: &Chain, found: &mut Vec<Differ
             chain_mut(state, &at).rules.retain(|r| *r != old);
         };
         let text = text::rule(name, rule);
-        found.push(Difference::new(spot, Kind::Extra, text, undo));
+        found.push(Difference::new(spot, Kind::Extra, text, undo).filtering());
     }
 }
 

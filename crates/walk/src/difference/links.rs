@@ -4,7 +4,7 @@ use host::netns::Link;
 use host::{HostState, NsName, names};
 
 use super::namespaces::{right, sysctl};
-use super::{Difference, Kind, underlay};
+use super::{Difference, Kind, restore, underlay};
 use crate::cloud::Port;
 use crate::text;
 use crate::world::World;
@@ -79,7 +79,8 @@ pub(super) fn check(
     let undo = move |state: &mut HostState| {
         if let Some(link) = state.netns_mut(at.clone()).links.get_mut(&key) {
             right(link, &fixed);
-            carrier_back(state, &at, &key);
+            restore::routes(state.netns_mut(at.clone()), &key, None);
+            restore::carrier(state, &at, &key);
         }
     };
     let good = match &goal.master {
@@ -91,22 +92,6 @@ pub(super) fn check(
     found.push(
         Difference::new((&have.name, ns.as_str(), name), Kind::Changed, text, undo).wanted(good),
     );
-}
-
-/// A device that comes up gives the other end of its veth its carrier back.
-fn carrier_back(state: &mut HostState, ns: &NsName, dev: &str) {
-    let netns = state.netns_mut(ns.clone());
-    let peer = netns.links.get(dev).and_then(|l| l.peer.clone());
-    if let Some(link) = peer.and_then(|p| netns.links.get_mut(&p)) {
-        link.flags.0.remove("NO-CARRIER");
-    }
-    for link in netns
-        .links
-        .values_mut()
-        .filter(|l| l.kind == host::netns::LinkKind::Bridge)
-    {
-        link.flags.0.remove("NO-CARRIER");
-    }
 }
 
 /// Every device that is a port of Open vSwitch, wherever it was moved, should be up.

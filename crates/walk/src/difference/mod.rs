@@ -6,6 +6,7 @@ mod links;
 mod namespaces;
 mod programs;
 mod remembered;
+mod restore;
 mod underlay;
 
 use std::collections::BTreeSet;
@@ -42,6 +43,9 @@ pub struct Difference {
     /// As it should be, when it is there changed.
     pub wanted: Option<String>,
     pub intent: Option<String>,
+    /// It is a flow, a rule or a member of a set: what is there too much may let pass what
+    /// nobody allows.
+    pub filters: bool,
     undo: Undo,
 }
 
@@ -70,6 +74,7 @@ impl Difference {
             text: text.into(),
             wanted: None,
             intent: None,
+            filters: false,
             undo: Arc::new(undo),
         }
     }
@@ -77,6 +82,12 @@ impl Difference {
     #[must_use]
     fn wanted(mut self, text: impl Into<String>) -> Difference {
         self.wanted = Some(text.into());
+        self
+    }
+
+    #[must_use]
+    fn filtering(mut self) -> Difference {
+        self.filters = true;
         self
     }
 

@@ -1,27 +1,29 @@
 //! Namespaces: devices, addresses, routes, rules, neighbours, settings.
+use std::sync::Arc;
+
 use host::netns::{
     Addr, AddrKey, Link, Netns, Route, RouteKey, RuleAction, print_ip_rule, print_neighbour,
 };
 use host::{HostState, NsName};
 
 use super::filters::{self, Spot};
-use super::{Difference, Kind};
+use super::{Difference, Kind, restore};
 use crate::routing::by_kernel;
 use crate::text;
 
 const LOCAL: u32 = 255;
 
-pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Difference>) {
+pub(super) fn compare(have: &HostState, want: &Arc<HostState>, found: &mut Vec<Difference>) {
     for (name, wanted) in &want.netns {
         let spot = (have.name.as_str(), name);
         let Some(netns) = have.netns.get(name) else {
             if !have.netns.is_empty() {
-                found.push(missing(spot, wanted));
+                found.push(missing(spot, want));
             }
             continue;
         };
         filters::compare(spot, netns, wanted, found);
-        links(spot, netns, wanted, found);
+        links(spot, netns, want, found);
         addresses(spot, netns, wanted, found);
         extra_addresses(spot, netns, wanted, found);
         routes(spot, netns, wanted, found);
@@ -31,33 +33,27 @@ pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Differ
     }
 }
 
-fn missing((host, ns): Spot<'_>, wanted: &Netns) -> Difference {
-    let (at, whole) = (ns.clone(), wanted.clone());
-    let undo = move |state: &mut HostState| {
-        state.netns.insert(at.clone(), whole.clone());
-    };
-    Difference::new(
-        (host, ns.as_str(), ""),
-        Kind::Missing,
-        format!("namespace {ns}"),
-        undo,
-    )
-    .because(&wanted.why)
+fn missing((host, ns): Spot<'_>, want: &Arc<HostState>) -> Difference {
+    let (at, all) = (ns.clone(), Arc::clone(want));
+    let undo = move |state: &mut HostState| restore::namespace(state, &at, &all);
+    let text = format!("namespace {ns}");
+    let difference = Difference::new((host, ns.as_str(), ""), Kind::Missing, text, undo);
+    match want.netns.get(ns) {
+        Some(wanted) => difference.because(&wanted.why),
+        None => difference,
+    }
 }
 
-fn links((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
-    if have.links.is_empty() {
+fn links((host, ns): Spot<'_>, have: &Netns, want: &Arc<HostState>, found: &mut Vec<Difference>) {
+    let Some(planned) = want.netns.get(ns).filter(|_| !have.links.is_empty()) else {
         return;
-    }
-    for (name, wanted) in &want.links {
-        let (at, key, goal) = (ns.clone(), name.clone(), wanted.clone());
+    };
+    for (name, wanted) in &planned.links {
+        let (at, key, goal, all) = (ns.clone(), name.clone(), wanted.clone(), Arc::clone(want));
         let spot = (host, ns.as_str(), name.as_str());
         let Some(link) = have.links.get(name) else {
             let undo = move |state: &mut HostState| {
-                state
-                    .netns_mut(at.clone())
-                    .links
-                    .insert(key.clone(), goal.clone());
+                restore::device(state, &at, &key, &all.netns[&at]);
             };
             let text = format!("device {name}");
             found.push(Difference::new(spot, Kind::Missing, text, undo).because(&wanted.why));
@@ -74,8 +70,14 @@ fn links((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Diffe
             _ => text::link(name, link),
         };
         let undo = move |state: &mut HostState| {
-            if let Some(link) = state.netns_mut(at.clone()).links.get_mut(&key) {
+            let netns = state.netns_mut(at.clone());
+            if let Some(link) = netns.links.get_mut(&key) {
+                let comes_up = !link.up;
                 right(link, &goal);
+                if comes_up {
+                    restore::routes(netns, &key, all.netns.get(&at));
+                    restore::carrier(state, &at, &key);
+                }
             }
         };
         found.push(

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use host::netns::{Addr, AddrKey, Link};
+use host::ovs::{Interface, Port};
 use host::{HostState, NsName};
 
 use super::links::check;
@@ -17,6 +18,7 @@ pub(super) fn find(world: &World, have: &HostState, found: &mut Vec<Difference>)
     let Some(root) = have.root() else {
         return;
     };
+    cards(world, have, found);
     let Some((local, kind)) = tunnel_address(have) else {
         return;
     };
@@ -45,6 +47,43 @@ pub(super) fn find(world: &World, have: &HostState, found: &mut Vec<Difference>)
         check(have, &NsName::root(), (dev, link), &goal, found);
     }
     routes(have, key, found);
+}
+
+/// A provider bridge without a card, where a device of the name that other hosts' bridges have is
+/// there and on no bridge.
+fn cards(world: &World, have: &HostState, found: &mut Vec<Difference>) {
+    for (name, bridge) in &have.bridges {
+        let others = world.segments.values().flatten();
+        let mut alike = others.filter(|card| card.bridge == *name);
+        let own = world.segments.values().flatten();
+        let has_one = own
+            .into_iter()
+            .any(|c| c.host == have.name && c.bridge == *name);
+        let joined = bridge.interfaces().any(|(_, i)| i.kind == "patch");
+        let loose = |dev: &str| {
+            let device = have.root().is_some_and(|r| r.links.contains_key(dev));
+            device && world.switch_of(&have.name, dev).is_none()
+        };
+        if has_one || !joined {
+            continue;
+        }
+        let Some(card) = alike.find(|card| loose(&card.dev)) else {
+            continue;
+        };
+        let (at, dev) = (name.clone(), card.dev.clone());
+        let port = Port {
+            interfaces: [(dev.clone(), Interface::default())].into(),
+            ..Port::default()
+        };
+        let text = text::port(&dev, &port);
+        let spot = (have.name.as_str(), name.as_str(), card.dev.as_str());
+        found.push(Difference::new(spot, Kind::Missing, text, move |state| {
+            state
+                .bridge_mut(&at)
+                .ports
+                .insert(dev.clone(), port.clone());
+        }));
+    }
 }
 
 /// The address that a host's tunnels send from, and their kind.

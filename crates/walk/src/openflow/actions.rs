@@ -283,19 +283,19 @@ fn tunnel<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, port: &str, interface: &In
         sim.stop(step, pipe.spot(port), &pipe.packet, what, Fate::Unknown);
         return;
     };
+    let key = crate::tunnel::key(interface, pipe.meta.tun_id);
     match crate::tunnel::far_end(
         sim.world,
         pipe.host,
         interface,
         (local, remote),
-        &pipe.packet,
+        (&pipe.packet, key),
     ) {
         Ok((host, bridge, far)) => {
             let number = |ip| match ip {
                 std::net::IpAddr::V4(v4) => u32::from(v4),
                 std::net::IpAddr::V6(_) => u32::from(Ipv4Addr::UNSPECIFIED),
             };
-            let key = crate::tunnel::key(interface, pipe.meta.tun_id);
             let at = Place::Switch {
                 host,
                 bridge,

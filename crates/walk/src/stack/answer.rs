@@ -115,12 +115,15 @@ fn answers_arp(netns: &Netns, dev: &str, arp: &Arp) -> Result<Said, Said> {
                 .any(|a| a.net.addr() == IpAddr::V4(arp.tpa) && only(&a.dev))
         };
         return match setting(netns, dev, "arp_ignore").unwrap_or(0) {
-            0 => Ok((format!("has {}: answers", arp.tpa), None)),
+            0 | 3..=7 => Ok((format!("has {}: answers", arp.tpa), None)),
             1 | 2 if here(&|d| d == dev) => Ok((format!("has {}: answers", arp.tpa), None)),
             level => Err((
-                format!("has {} on another device: does not answer", arp.tpa),
-                sysctl_text(netns, &format!("net.ipv4.conf.{dev}.arp_ignore"))
-                    .or(Some(format!("arp_ignore = {level}"))),
+                format!("has {} and keeps it to itself", arp.tpa),
+                ["all", dev]
+                    .map(|dev| sysctl_text(netns, &format!("net.ipv4.conf.{dev}.arp_ignore")))
+                    .into_iter()
+                    .flatten()
+                    .find(|said| said.ends_with(&format!("= {level}"))),
             )),
         };
     }

@@ -36,7 +36,6 @@ pub(super) fn realise(mut state: HostState, cloud: &Cloud) -> HostState {
             table.entry(key).or_insert(route);
         }
     }
-    join_pairs(&mut state);
     for bridge in provider_bridges(cloud, &state.name) {
         let card = format!("{bridge}-{CARD}");
         let row = Port {
@@ -71,34 +70,8 @@ pub(super) fn realise(mut state: HostState, cloud: &Cloud) -> HostState {
     state
 }
 
-/// A distributed router's veth to its floating IPs' namespace: each end says where the other is.
-fn join_pairs(state: &mut HostState) {
-    let mut ends: BTreeMap<String, Vec<(NsName, String)>> = BTreeMap::new();
-    for (ns, netns) in &state.netns {
-        for dev in netns.links.keys() {
-            let router = dev.strip_prefix("rfp-").or(dev.strip_prefix("fpr-"));
-            if let Some(router) = router {
-                let pair = ends.entry(router.to_owned()).or_default();
-                pair.push((ns.clone(), dev.clone()));
-            }
-        }
-    }
-    let pairs = ends.into_values().filter(|pair| pair.len() == 2);
-    for (n, pair) in (1..).step_by(2).zip(pairs) {
-        for (end, other) in [(0, 1), (1, 0)] {
-            let (ns, dev) = &pair[end];
-            let far = pair[other].0.to_string();
-            if let Some(link) = state.netns_mut(ns.clone()).links.get_mut(dev) {
-                link.index.0 = n + end as u32;
-                link.peer_index.0 = Some(n + other as u32);
-                link.peer_netns.0 = Some(format!("link-netns {far}"));
-            }
-        }
-    }
-}
-
 /// The rules that every namespace is born with.
-fn usual_rules(netns: &mut Netns) {
+pub(crate) fn usual_rules(netns: &mut Netns) {
     for family in [Family::V4, Family::V6] {
         for (priority, table) in [(0, 255), (32766, 254), (32767, 253)] {
             let action = RuleAction {

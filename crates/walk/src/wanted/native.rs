@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use host::HostState;
-use host::ovs::{Action, Bridge, FlowKey, read_flow};
+use host::ovs::{Action, Bridge, Field, FlowKey, read_flow};
 
 use crate::cloud::{Cloud, GroupRule, Port};
 
@@ -34,7 +34,9 @@ pub(super) fn expect(cloud: &Cloud, have: &HostState, want: &mut HostState) {
         root.iptables.clear();
         root.ipsets.clear();
     }
-    let guests: Vec<Seat<'_>> = seats(cloud, have, bridge, true);
+    let mut guests: Vec<Seat<'_>> = seats(cloud, have, bridge, true);
+    guests.extend(empty_seats(cloud, have, bridge, &guests));
+    let guests = guests;
     let devices: BTreeSet<&str> = guests.iter().map(|s| s.dev.as_str()).collect();
     let mut lines: Vec<String> = DEFAULTS.iter().map(|line| (*line).to_owned()).collect();
     for seat in &guests {
@@ -99,6 +101,40 @@ fn seats<'a>(cloud: &'a Cloud, have: &HostState, bridge: &Bridge, guests: bool) 
         });
     }
     seats
+}
+
+/// Guests whose port is gone from the bridge, and whose flows still say its number and its tag.
+fn empty_seats<'a>(
+    cloud: &'a Cloud,
+    have: &HostState,
+    bridge: &Bridge,
+    seats: &[Seat<'a>],
+) -> Vec<Seat<'a>> {
+    let guests = cloud
+        .ports
+        .values()
+        .filter(|p| p.is_guest() && p.host == have.name);
+    let gone = guests.filter(|p| !seats.iter().any(|seat| seat.port.id == p.id));
+    let seat = |port: &'a Port| {
+        let mac = u128::from(port.mac()?.to_bits());
+        let towards =
+            |key: &&FlowKey| key.table == 60 && key.matches.exact(Field::EthDst) == Some(mac);
+        let key = bridge.flows.keys().find(towards)?;
+        let number = bridge.flows[key]
+            .actions
+            .iter()
+            .find_map(|action| match action {
+                Action::Set { field, value, .. } if *field == Field::Reg5 => Some(*value as u32),
+                _ => None,
+            });
+        Some(Seat {
+            port,
+            dev: host::names::tap(&port.id),
+            ofport: number?,
+            tag: key.matches.vlan_id()?,
+        })
+    };
+    gone.filter_map(seat).collect()
 }
 
 /// What every host has.

@@ -1,0 +1,224 @@
+//! What somebody put in between: flows and rules that nobody asked for.
+use super::*;
+
+#[test]
+fn a_flow_discards_a_guests_arp() {
+    let mut hand = healthy(LEGACY);
+    let flow = "priority=100,arp,in_port=\"qvo8852251e-44\" actions=drop";
+    hand.insert("c1/flows-br-int.names.txt", "priority=65535", flow);
+    check(
+        &hand,
+        &[
+            ("green1 > green2 icmp", Lost, flow),
+            ("red2 > green1 icmp", Unanswered, flow),
+            ("red1 > red2 icmp", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_flow_sends_a_guests_frames_to_another_host() {
+    let mut hand = healthy(LEGACY);
+    let flow = "table=20, priority=10,dl_vlan=1,dl_dst=fa:16:3e:00:00:14 actions=pop_vlan,set_field:0x32a->tun_id,output:\"vxlan-0a1e000b\"";
+    hand.insert("c1/flows-br-tun.names.txt", "table=20, priority=0", flow);
+    check(
+        &hand,
+        &[
+            ("red1 > red3 icmp", Lost, flow),
+            ("red1 > outside icmp", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_flow_lets_a_guest_by_the_firewall() {
+    let mut hand = healthy(NATIVE);
+    let flow = "table=82, priority=100,tcp,reg5=0x4,tp_dst=443 actions=output:\"tapc3adbb31-e7\"";
+    hand.insert("c2/flows-br-int.names.txt", "table=82, priority=", flow);
+    check(
+        &hand,
+        &[
+            ("red1 > green2 tcp 443", Unanswered, flow),
+            ("red1 > green2 tcp 22", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_rule_discards_what_a_router_forwards() {
+    let mut hand = healthy(LEGACY);
+    let router = "net/ns-qrouter-a19a342b-9c1a-4f39-84e2-0692986146cd";
+    let rule = "-A FORWARD -p icmp -j DROP";
+    hand.insert(
+        &format!("{router}/iptables-save.txt"),
+        "-A FORWARD -j neutron-filter-top",
+        rule,
+    );
+    check(
+        &hand,
+        &[
+            ("red2 > green2 icmp", Lost, rule),
+            ("red2 > outside icmp", Lost, rule),
+            ("red2 > green2 tcp 22", Fine, ""),
+            ("red2 > 10.1.0.1 icmp", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_rule_discards_what_crosses_firewall_bridges() {
+    let mut hand = healthy(LEGACY);
+    let rule = "-A FORWARD -s 10.1.0.12/32 -j DROP";
+    hand.insert(
+        "c1/ns-root/iptables-save.txt",
+        "-A FORWARD -j neutron-filter-top",
+        rule,
+    );
+    check(
+        &hand,
+        &[
+            ("red2 > red3 icmp", Lost, rule),
+            ("red3 > red2 icmp", Unanswered, rule),
+            ("red1 > red3 icmp", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_rule_lets_in_what_no_group_allows() {
+    let mut hand = healthy(LEGACY);
+    let rule = "-A neutron-openvswi-i954df716-c -p tcp -m tcp --dport 443 -j RETURN";
+    hand.insert(
+        "c2/ns-root/iptables-save.txt",
+        "-A neutron-openvswi-i954df716-c",
+        rule,
+    );
+    check(
+        &hand,
+        &[
+            ("red1 > green2 tcp 443", Fine, rule),
+            ("red1 > green2 tcp 22", Fine, ""),
+            (
+                "red1 > green2 tcp 444",
+                Lost,
+                "-A neutron-openvswi-sg-fallback",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_set_has_a_member_too_much() {
+    let mut hand = healthy(LEGACY);
+    let member = "add NIPv45da4a850-60b4-4c0c-a2a4- 10.1.0.12";
+    hand.insert("c1/ns-root/ipset-save.txt", "add NIPv45da4a850", member);
+    check(
+        &hand,
+        &[
+            ("red2 > red1 tcp 8000", Fine, ""),
+            ("red2 > green1 tcp 443", Fine, member),
+        ],
+    );
+}
+
+#[test]
+fn filters_are_not_asked_on_bridges() {
+    let mut hand = healthy(LEGACY);
+    hand.replace(
+        "c2/ns-root/sysctl.txt",
+        "bridge-nf-call-iptables = 1",
+        "bridge-nf-call-iptables = 0",
+    );
+    let setting = "net.bridge.bridge-nf-call-iptables = 0";
+    check(
+        &hand,
+        &[
+            ("red1 > green2 tcp 443", Fine, setting),
+            ("red1 > green2 tcp 22", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn another_answers_for_an_address() {
+    let mut hand = healthy(LEGACY);
+    let dhcp = "net/ns-qdhcp-145a5cba-7a50-49eb-b5eb-f023c45913f6";
+    hand.insert(
+        &format!("{dhcp}/ip-a.txt"),
+        "inet 10.2.2.2/24",
+        "    inet 10.2.2.12/32 scope global tapcaacba50-30",
+    );
+    hand.insert(
+        &format!("{dhcp}/ip-route-all.txt"),
+        "local 10.2.2.2",
+        "local 10.2.2.12 dev tapcaacba50-30 table local proto kernel scope host src 10.2.2.12 ",
+    );
+    check(
+        &hand,
+        &[
+            ("green1 > green2 icmp", Fine, ""),
+            ("red1 > green1 icmp", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_guests_chain_is_emptied() {
+    let mut hand = healthy(LEGACY);
+    hand.without(
+        "c2/ns-root/iptables-save.txt",
+        &["-A neutron-openvswi-i954df716-c "],
+    );
+    let fallback = "MISSING -A neutron-openvswi-i954df716-c -m comment --comment \"Send unmatched traffic to the fallback chain.\" -j neutron-openvswi-sg-fallback";
+    check(
+        &hand,
+        &[
+            ("red1 > green2 tcp 443", Fine, fallback),
+            ("red1 > green2 tcp 22", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_guests_chain_is_gone_with_all_that_leads_there() {
+    let mut hand = healthy(LEGACY);
+    hand.without(
+        "c2/ns-root/iptables-save.txt",
+        &["neutron-openvswi-i954df716-c"],
+    );
+    check(
+        &hand,
+        &[
+            ("red1 > green2 tcp 443", Fine, "MISSING "),
+            ("red1 > green2 tcp 22", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn nothing_leads_to_the_filters() {
+    let mut hand = healthy(LEGACY);
+    hand.without("c2/ns-root/iptables-save.txt", &["-A FORWARD "]);
+    check(
+        &hand,
+        &[
+            (
+                "red1 > green2 tcp 443",
+                Fine,
+                "MISSING -A FORWARD -j neutron-openvswi-FORWARD",
+            ),
+            ("red1 > green2 tcp 22", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn forwarding_is_closed_on_a_host() {
+    let mut hand = healthy(LEGACY);
+    hand.replace(
+        "c2/ns-root/iptables-save.txt",
+        ":FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [",
+        ":FORWARD DROP [0:0]\n:OUTPUT ACCEPT [",
+    );
+    check(&hand, &[("red1 > green2 icmp", Fine, "")]);
+}

@@ -1,0 +1,108 @@
+//! Faults as people make them by hand on a Neutron's hosts, each with what a real packet then
+//! does: whether it arrives, whether it is answered, and what is to blame. What a single change
+//! to one line does is tried in `broken`; here are the faults that show in several places.
+#[path = "../common/mod.rs"]
+mod common;
+mod hand;
+
+use std::fmt::Write as _;
+
+use common::{read_folder, reference};
+use hand::Hand;
+use walk::question::Question;
+use walk::report::{Verdict, Walk};
+use walk::snapshot;
+
+/// A packet, and what becomes of it: `red1 > green2 tcp 22`, `red2 > dhcp`, `outside > red1 icmp`.
+type Probe<'a> = (&'a str, Ends, &'a str);
+
+/// Is it delivered, and is it answered?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ends {
+    Fine,
+    Unanswered,
+    /// Not delivered, but somebody answers.
+    ByAnother,
+    Lost,
+}
+use Ends::{ByAnother, Fine, Lost, Unanswered};
+
+const LEGACY: &str = "00-healthy-legacy-hybrid";
+const DISTRIBUTED: &str = "30-healthy-dvr-hybrid";
+const NATIVE: &str = "40-healthy-legacy-ovsfw";
+
+fn healthy(case: &str) -> Hand {
+    let mut files = read_folder(&reference("faults").join(case));
+    files.remove("truth.json");
+    Hand(files)
+}
+
+fn question(words: &str, floating: &str) -> Question {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let number = |n: usize| words.get(n).and_then(|w| w.parse::<u32>().ok());
+    let proto = match words.get(3).copied() {
+        Some("size") => Some("icmp"),
+        None if words[2] == "dhcp" => Some("dhcp"),
+        proto => proto,
+    };
+    let to = match (words[0], words[2]) {
+        (_, "fip") => floating,
+        (_, to) => to,
+    };
+    Question {
+        from: words[0].to_owned(),
+        to: to.to_owned(),
+        proto: proto.map(str::to_owned),
+        port: number(4).filter(|_| words[3] != "size").map(|p| p as u16),
+        size: number(4).filter(|_| words[3] == "size"),
+        ..Question::default()
+    }
+}
+
+fn squeeze(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn ends(walk: &Walk) -> Option<Ends> {
+    Some(match (walk.verdict, walk.replied) {
+        (Verdict::Delivered, true) => Fine,
+        (Verdict::Delivered, false) => Unanswered,
+        (Verdict::Dropped, true) => ByAnother,
+        (Verdict::Dropped, false) => Lost,
+        (Verdict::Unknown, _) => return None,
+    })
+}
+
+/// Every probe fares as it should, and what is said to be to blame begins as given; nothing is
+/// given where nothing is.
+fn check(hand: &Hand, probes: &[Probe<'_>]) {
+    let snapshot = snapshot::load(&hand.0);
+    assert_eq!(snapshot.problems, Vec::<String>::new());
+    let mut floating = snapshot.world.cloud.floating_ips.values();
+    let floating = floating.find_map(|f| f.floating_ip_address).expect("one");
+    let mut wrong = String::new();
+    for (words, want, culprit) in probes {
+        let walk = walk::walk(&snapshot.world, &question(words, &floating.to_string())).unwrap();
+        let got = walk.at.as_ref().map_or("", |at| at.rule.as_str());
+        let named = match culprit.is_empty() {
+            true => got.is_empty(),
+            false => squeeze(got).starts_with(&squeeze(culprit)),
+        };
+        if ends(&walk) != Some(*want) || !named {
+            let _ = writeln!(
+                wrong,
+                "{words}\n  want {want:?} {culprit}\n  got  {:?} {} {got}\n  {}\n  {:?}",
+                walk.verdict,
+                walk.replied,
+                walk.summary,
+                walk.at.as_ref().map(|at| &at.why),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+mod devices;
+mod extra;
+mod namespaces;
+mod switch;
