@@ -18,6 +18,8 @@ use crate::ours::{self, Bounds, Waiting};
 use crate::ports::{Changes, Ports};
 use crate::server::{Dial, DialError, Held, HoldReason, Question, Server, Told};
 
+mod told;
+
 /// Between two readings of what raises no event.
 const READ_SILENT: Duration = Duration::from_secs(8);
 /// Between two readings of everything, should an event ever be lost.
@@ -26,8 +28,6 @@ const READ_ALL: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long an agent that begins waits for the server's word before it acts on what was kept.
 const FIRST_WORD: Duration = Duration::from_secs(2);
-/// How much of a host's items may go at once on connecting.
-const SHARE: f64 = 0.1;
 
 /// Something that the loop must look at.
 #[derive(Debug)]
@@ -204,72 +204,6 @@ impl Agent {
                 _ => self.machine.doubt_flows(&bridge),
             },
             Event::Told(told) => self.told(told).await,
-        }
-    }
-
-    async fn told(&mut self, told: Told) {
-        match told {
-            Told::Connected => {
-                self.connected = true;
-                self.incoming = Some(Held::default());
-                // Who does not know of us has no view for us.
-                self.reported_at = None;
-                self.report(Changes::default()).await;
-            }
-            Told::Lost => {
-                self.connected = false;
-                self.incoming = None;
-            }
-            Told::Changed {
-                difference,
-                revision,
-            } => {
-                let target = match (&mut self.incoming, &mut self.holding) {
-                    (Some(incoming), _) => incoming,
-                    (None, Some((_, pending))) => pending,
-                    (None, None) => self.held.get_or_insert_default(),
-                };
-                target.view.follow(difference);
-                target.revision = target.revision.max(revision);
-                self.unsaved.get_or_insert_with(Instant::now);
-            }
-            Told::Synced { store, revision } => self.synced(store, revision),
-            Told::Asked(asked) => self.asked(asked).await,
-        }
-    }
-
-    fn synced(&mut self, store: String, revision: u64) {
-        let Some(mut told) = self.incoming.take() else {
-            if let Some(held) = &mut self.held {
-                held.revision = held.revision.max(revision);
-            }
-            return;
-        };
-        (told.store, told.revision) = (store, revision);
-        let reason = self.held.as_ref().and_then(|held| held.judge(&told, SHARE));
-        self.ports.forget();
-        match reason {
-            None => {
-                self.holding = None;
-                self.held = Some(told);
-                self.unsaved.get_or_insert_with(Instant::now);
-            }
-            Some(reason) => {
-                tracing::error!(%reason, "holding still until an operator confirms");
-                self.holding = Some((reason, told));
-            }
-        }
-    }
-
-    /// An operator believes the server: what was held back is acted upon.
-    fn confirm(&mut self) -> bool {
-        match self.holding.take() {
-            Some((_, told)) => {
-                self.held = Some(told);
-                self.unsaved.get_or_insert_with(Instant::now);
-                true
-            }
-            None => false,
         }
     }
 

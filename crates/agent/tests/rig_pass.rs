@@ -70,6 +70,7 @@ fn configure(rig: &Rig, name: &str, roles: &str) -> Config {
         view: view.into(),
         store: "store".to_owned(),
         revision: 1,
+        mark: None,
     };
     held.save(&rig.path("state/view.json"))
         .expect("a kept view");

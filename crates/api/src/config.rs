@@ -129,7 +129,7 @@ pub struct Agents {
     pub client_authority: Option<PathBuf>,
     /// A file of tokens, one `HOST TOKEN` a line; `* TOKEN` is good for any host.
     pub tokens: Option<PathBuf>,
-    /// Seconds between heartbeats on a watch where nothing happens.
+    /// Seconds between heartbeats on a watch.
     pub heartbeat: u64,
 }
 

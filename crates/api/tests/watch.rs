@@ -183,6 +183,40 @@ async fn a_watch_beats_while_all_that_happens_is_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_host_can_ask_whether_the_history_is_the_one_it_was_told_of() {
+    let rig = Rig::start(Config::default()).await;
+    let (at, _told) = listen(rig.api.clone()).await;
+    let network = json!({"network": {}}).to_string();
+    let headers = [("x-project-id", "p".to_owned())];
+    rig.ask("POST", "/v2.0/networks", &headers, network.into())
+        .await;
+    let (_, mut body) = call(at, "/v1/hosts/c1/watch", "one", None).await;
+    let mut said = String::new();
+    let told = loop {
+        let line = said.lines().find(|line| line.contains("\"mark\""));
+        if let Some(line) = line {
+            break serde_json::from_str::<Value>(line).expect("JSON");
+        }
+        let frame = body.frame().await.expect("a frame").expect("bytes");
+        said += std::str::from_utf8(frame.data_ref().expect("data")).expect("text");
+    };
+    let revision = rig.api.hub.state().revision;
+    assert_eq!(told["revision"], revision, "{told}");
+    for (at_revision, mark, continues) in [
+        (revision, told["mark"].clone(), true),
+        (revision, json!("of another history"), false),
+        (revision + 1, told["mark"].clone(), false),
+    ] {
+        let asked = json!({"revision": at_revision, "mark": mark});
+        let (status, body) = call(at, "/v1/hosts/c1/history", "one", Some(&asked)).await;
+        assert_eq!(status, StatusCode::OK);
+        let bytes = body.collect().await.expect("an answer").to_bytes();
+        let answer: Value = serde_json::from_slice(&bytes).expect("JSON");
+        assert_eq!(answer, json!({"continues": continues}), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn a_host_gets_its_own_view_and_nothing_else() {
     let rig = Rig::start(Config::default()).await;
     let (at, _told) = listen(rig.api.clone()).await;

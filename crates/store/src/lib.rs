@@ -160,6 +160,19 @@ impl Store {
         on_backend!(self, backend => backend.tail(after, limit).await)
     }
 
+    /// What tells a revision from one of the same number in another history, as a store that was put
+    /// back gets one: a digest of what it changed. Nothing when the log does not hold it.
+    pub async fn mark(&self, revision: u64) -> Result<Option<String>, StoreError> {
+        let Some(before) = revision.checked_sub(1) else {
+            return Ok(None);
+        };
+        match self.tail(before, 1).await {
+            Ok(tail) => Ok(tail.first().map(Transaction::mark)),
+            Err(TailError::Trimmed { .. } | TailError::Behind { .. }) => Ok(None),
+            Err(TailError::Store(error)) => Err(error),
+        }
+    }
+
     /// Waits until the store may hold something new, at most `patience` long. PostgreSQL tells its
     /// listeners; where it does not, the patience is all there is.
     pub async fn heard(&self, patience: Duration) {

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, path::PathBuf};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -100,6 +101,23 @@ impl Gather {
 pub struct Transaction {
     pub revision: u64,
     pub changes: Vec<Change>,
+}
+
+impl Transaction {
+    /// A digest of all that it is, the same wherever it is read.
+    pub(crate) fn mark(&self) -> String {
+        let mut digest = Sha256::new();
+        digest.update(self.revision.to_be_bytes());
+        for change in &self.changes {
+            let document = change.document.as_deref().unwrap_or_default();
+            for text in [&*change.kind, &*change.id, change.operation(), document] {
+                digest.update(text.len().to_be_bytes());
+                digest.update(text);
+            }
+        }
+        let bytes = digest.finalize();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// A resource as it is.

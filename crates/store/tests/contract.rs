@@ -256,6 +256,57 @@ async fn the_log_is_trimmed_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_mark_tells_a_revision_from_that_of_another_history() {
+    let mut marks = Vec::new();
+    for ground in Ground::both() {
+        let store = ground.open().await;
+        let lease = lease(&store).await;
+        let ports = [put("port", "p", "{}"), put("port", "q", "{}")];
+        let batch = [
+            transaction(1, &ports),
+            transaction(2, &[put("port", "p", r#"{"v":1}"#)]),
+            transaction(3, &[delete("port", "p")]),
+        ];
+        store
+            .append(lease.epoch, 0, batch.to_vec())
+            .await
+            .expect("appended");
+        let mark = async |revision| store.mark(revision).await.expect("an answer");
+        assert_eq!((mark(0).await, mark(4).await), (None, None));
+        let of_each = [mark(1).await, mark(2).await, mark(3).await];
+        drop(store);
+        let store = ground.open().await;
+        let again = [
+            store.mark(1).await,
+            store.mark(2).await,
+            store.mark(3).await,
+        ];
+        assert_eq!(again.map(|mark| mark.expect("an answer")), of_each);
+        store.trim(lease.epoch, 1).await.expect("trimmed");
+        assert_eq!(store.mark(1).await.expect("an answer"), None);
+        marks.push(of_each.map(|mark| mark.expect("it is in the log")));
+    }
+    assert_eq!(marks[0], marks[1], "wherever it is kept");
+    assert!(marks[0][0] != marks[0][1] && marks[0][1] != marks[0][2]);
+
+    let ground = Ground::Sqlite(tempfile::tempdir().expect("a folder"));
+    let store = ground.open().await;
+    let lease = lease(&store).await;
+    let other = [transaction(
+        1,
+        &[put("port", "p", "{}"), put("port", "r", "{}")],
+    )];
+    store
+        .append(lease.epoch, 0, other.to_vec())
+        .await
+        .expect("appended");
+    assert_ne!(
+        store.mark(1).await.expect("an answer").as_ref(),
+        Some(&marks[0][0])
+    );
+}
+
+#[tokio::test]
 async fn settling_tells_what_was_written_and_raises_the_epoch() {
     for ground in Ground::both() {
         let store = ground.open().await;

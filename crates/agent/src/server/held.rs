@@ -12,6 +12,14 @@ pub struct Held {
     pub view: Shared<View>,
     pub store: String,
     pub revision: u64,
+    pub mark: Option<Mark>,
+}
+
+/// What tells a revision of the store from one of the same number in another history.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub revision: u64,
+    pub mark: String,
 }
 
 /// Why what the server tells is not acted upon until an operator confirms.
@@ -48,6 +56,8 @@ impl std::fmt::Display for HoldReason {
 struct File {
     store: String,
     revision: u64,
+    #[serde(default)]
+    mark: Option<Mark>,
     items: Vec<Item>,
 }
 
@@ -71,6 +81,7 @@ impl Held {
             view: view.into(),
             store: file.store,
             revision: file.revision,
+            mark: file.mark,
         })
     }
 
@@ -79,13 +90,15 @@ impl Held {
         let file = File {
             store: self.store.clone(),
             revision: self.revision,
+            mark: self.mark.clone(),
             items,
         };
         write_whole(path, &serde_json::to_vec(&file)?)
     }
 
     /// May this view, told on connecting, take the held one's place? `share` is the part of the
-    /// host's items that may go at once.
+    /// host's items that may go at once; more may where the server shows that its history is the
+    /// one that this host was told of ([`Held::mark`]).
     pub fn judge(&self, told: &Held, share: f64) -> Option<HoldReason> {
         if self.store.is_empty() {
             return None;
@@ -142,6 +155,10 @@ mod tests {
             view: view.into(),
             store: "s".to_owned(),
             revision: 7,
+            mark: Some(Mark {
+                revision: 6,
+                mark: "m".to_owned(),
+            }),
         }
     }
 

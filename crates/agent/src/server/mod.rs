@@ -6,5 +6,5 @@ mod watch;
 
 pub use dial::{Dial, DialError};
 pub(crate) use held::write_whole;
-pub use held::{Held, HoldReason};
+pub use held::{Held, HoldReason, Mark};
 pub use watch::{Agent, Question, Report, Server, Told};

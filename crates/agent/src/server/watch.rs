@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use tokio::sync::mpsc;
 
 use super::dial::Dial;
+use super::held::Mark;
 
 /// Silence after which a server counts as gone; it sends a heartbeat well within it.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -35,6 +36,8 @@ enum Line {
         store: String,
         revision: u64,
     },
+    /// What tells a revision from one of the same number in another history.
+    Mark(Mark),
     Ask {
         id: String,
         question: String,
@@ -66,6 +69,7 @@ pub enum Told {
         store: String,
         revision: u64,
     },
+    Marked(Mark),
     Asked(Question),
     /// The stream broke.
     Lost,
@@ -185,6 +189,26 @@ impl Server {
         Ok(())
     }
 
+    /// Whether the server's history goes on from the one that this host was told of.
+    pub async fn continues(
+        &self,
+        mark: &Mark,
+    ) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            continues: bool,
+        }
+        let path = format!("/v1/hosts/{}/history", self.host);
+        let body = serde_json::to_vec(mark)?;
+        let asked = async {
+            let answer = self.dial.ask(Method::POST, &path, body).await?;
+            let bytes = answer.into_body().collect().await?.to_bytes();
+            let answer: Answer = serde_json::from_slice(&bytes)?;
+            Ok(answer.continues)
+        };
+        tokio::time::timeout(ANSWER, asked).await?
+    }
+
     /// Answer a question of the stream, for as long as somebody waits for it.
     pub async fn answer(
         &self,
@@ -213,6 +237,7 @@ fn read(line: &[u8]) -> Result<Option<Told>, serde_json::Error> {
             revision,
         }),
         Line::Synced { store, revision } => Some(Told::Synced { store, revision }),
+        Line::Mark(mark) => Some(Told::Marked(mark)),
         Line::Ask {
             id,
             question,
@@ -282,6 +307,11 @@ mod tests {
         );
         let synced = br#"{"event":"synced","store":"s","revision":4}"#;
         assert!(matches!(read(synced), Ok(Some(Told::Synced { .. }))));
+        let mark = br#"{"event":"mark","revision":4,"mark":"a1"}"#;
+        assert!(matches!(
+            read(mark),
+            Ok(Some(Told::Marked(Mark { revision: 4, .. })))
+        ));
         let ask = br#"{"event":"ask","id":"7","question":"drift","deadline_seconds":5}"#;
         assert!(
             matches!(read(ask), Ok(Some(Told::Asked(asked))) if asked.deadline == Duration::from_secs(5))

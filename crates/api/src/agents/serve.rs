@@ -12,7 +12,8 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::{CertificateDer, ServerName};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch as told},
@@ -225,6 +226,17 @@ async fn answer(
             }
             Ok(plain(StatusCode::NO_CONTENT, Bytes::new()))
         }
+        (&Method::POST, ["history"]) => {
+            let body = read(request).await?;
+            let told: Told = serde_json::from_slice(&body).map_err(|_| Fault::invalid_body())?;
+            let mark = shared.api.hub.handle.store().mark(told.revision).await;
+            let mark = mark.map_err(|error| {
+                tracing::warn!(%host, error = crate::writer::chain(&error), "the log can't be read");
+                Fault::unavailable()
+            })?;
+            let answer = json!({"continues": mark.is_some_and(|mark| mark == told.mark)});
+            Ok(plain(StatusCode::OK, answer.to_string()))
+        }
         (&Method::POST, ["answers", id]) => {
             let body = read(request).await?;
             let answer: Value = serde_json::from_slice(&body).map_err(|_| Fault::invalid_body())?;
@@ -235,6 +247,13 @@ async fn answer(
         }
         _ => Err(Fault::not_found()),
     }
+}
+
+/// A revision that a host was told of, and its mark.
+#[derive(Deserialize)]
+struct Told {
+    revision: u64,
+    mark: String,
 }
 
 async fn read(request: Request<Incoming>) -> Result<Bytes, Fault> {

@@ -27,7 +27,8 @@ pub(super) async fn watch(api: Arc<Api>, host: String, lines: mpsc::Sender<Bytes
         host: host.as_str().into(),
         seen: Arc::default(),
         lines,
-        sent: Instant::now(),
+        beat: Instant::now() + heartbeat,
+        marked: 0,
     };
     stream.run(&mut asked, heartbeat).await;
     api.agents.disconnect(&host, &mut asked);
@@ -40,8 +41,10 @@ struct Stream {
     /// The state whose view the host has.
     seen: Arc<State>,
     lines: mpsc::Sender<Bytes>,
-    /// When something was last sent: most moves of the state are no news for this host.
-    sent: Instant,
+    /// When the next heartbeat is due.
+    beat: Instant,
+    /// The revision whose mark the host has.
+    marked: u64,
 }
 
 /// The host does not take what is sent.
@@ -70,8 +73,9 @@ impl Stream {
                     None => return None,
                     Some(question) => self.send(format!("{question}\n")).await,
                 },
-                () = tokio::time::sleep_until(self.sent + heartbeat) => {
-                    self.send("{\"event\":\"heartbeat\"}\n".to_owned()).await
+                () = tokio::time::sleep_until(self.beat) => {
+                    self.beat = Instant::now() + heartbeat;
+                    self.beat().await
                 }
                 () = self.lines.closed() => return Some(Gone),
             };
@@ -89,7 +93,38 @@ impl Stream {
         let difference = View::default().difference(&wanted);
         self.tell(&difference).await?;
         self.make_dhcp_ports(without_port(&wanted));
-        Ok(())
+        self.mark().await
+    }
+
+    async fn beat(&mut self) -> Result<(), Gone> {
+        self.send("{\"event\":\"heartbeat\"}\n".to_owned()).await?;
+        self.mark().await
+    }
+
+    /// Tells which history the host was told of, so that it can ask, after it was away, whether this
+    /// is still the one. Heartbeats carry it, as reading it is too dear for every change.
+    async fn mark(&mut self) -> Result<(), Gone> {
+        let revision = self.seen.revision;
+        if self.marked == revision {
+            return Ok(());
+        }
+        match self.api.hub.handle.store().mark(revision).await {
+            Ok(Some(mark)) => {
+                self.marked = revision;
+                let line = json!({"event": "mark", "revision": revision, "mark": mark});
+                self.send(format!("{line}\n")).await
+            }
+            Ok(None) => Ok(()),
+            // The next heartbeat tries again.
+            Err(error) => {
+                tracing::debug!(
+                    error = crate::writer::chain(&error),
+                    revision,
+                    "no mark of a revision"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Goes along with a move of the state, where it concerns this host.
@@ -148,7 +183,6 @@ impl Stream {
     }
 
     async fn send(&mut self, text: String) -> Result<(), Gone> {
-        self.sent = Instant::now();
         self.lines.send(text.into()).await.map_err(|_| Gone)
     }
 }

@@ -197,6 +197,7 @@ impl Stock {
             view: Self::view(host).into(),
             store: "recorded".to_owned(),
             revision: 1,
+            mark: None,
         };
         held.save(&state.join("view.json")).unwrap();
         if let Some(numbers) = numbers {
