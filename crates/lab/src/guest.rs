@@ -135,7 +135,7 @@ impl Guest {
     pub(crate) fn configure(&self, machine: &Machine, binary: &Path) -> Result<(), CommandError> {
         let guest = self.place(machine, binary);
         match self.addressing {
-            Addressing::Static => guest.ip(&self.static_lines()),
+            Addressing::Static => self.keep_addresses(machine, binary),
             Addressing::Dhcp => {
                 let script = match self.kind {
                     GuestKind::Namespace => machine.dir.join("udhcpc.sh").display().to_string(),
@@ -169,6 +169,15 @@ impl Guest {
                     .map(drop)
             }
         }
+    }
+
+    /// Gives the guest the addresses that it had elsewhere.
+    pub(crate) fn keep_addresses(
+        &self,
+        machine: &Machine,
+        binary: &Path,
+    ) -> Result<(), CommandError> {
+        self.place(machine, binary).ip(&self.static_lines())
     }
 
     fn static_lines(&self) -> Vec<String> {

@@ -71,6 +71,45 @@ impl Lab {
         self.plug_in(&guest, &machine)
     }
 
+    /// The first half of a live migration, as Nova goes about it: the port's second binding, and the
+    /// guest beside itself on the other host, whose agent has wired it when this returns. The one
+    /// that answers is still the first.
+    pub fn begin_migration(&self, name: &str, host: &str) -> Result<(), Error> {
+        let guest = self.record.guests.get(name).cloned();
+        let mut guest = guest.ok_or_else(|| self.no_place(name))?;
+        let machine = self.machine(host)?;
+        host.clone_into(&mut guest.host);
+        let bindings = format!("ports/{}/bindings", guest.port.id);
+        self.as_nova()?
+            .create(&bindings, "binding", json!({ "host": host }))?;
+        guest.make(machine, &self.options.binary)?;
+        guest.keep_addresses(machine, &self.options.binary)?;
+        let what = format!("port {} of guest {name} wired on {host}", guest.port.id);
+        wait_for(&what, PATIENCE, "", || {
+            Ok(guest.port.is_wired(&machine.place)?)
+        })
+    }
+
+    /// The second half: the second binding becomes the active one, and what is on the first host
+    /// goes.
+    pub fn finish_migration(&mut self, name: &str, host: &str) -> Result<(), Error> {
+        let guest = self.record.guests.get(name).cloned();
+        let mut guest = guest.ok_or_else(|| self.no_place(name))?;
+        let client = self.as_nova()?;
+        let bindings = format!("ports/{}/bindings", guest.port.id);
+        client.update(&format!("{bindings}/{host}/activate"), &json!({}))?;
+        let old = std::mem::replace(&mut guest.host, host.to_owned());
+        self.record.guests.insert(name.to_owned(), guest.clone());
+        self.save()?;
+        guest.remove(self.machine(&old)?)?;
+        Ok(client.delete(&format!("{bindings}/{old}"))?)
+    }
+
+    /// The API as Nova's own user, who alone may touch bindings.
+    fn as_nova(&self) -> Result<Client, Error> {
+        Ok(self.client()?.with_header("X-Roles", "admin,service"))
+    }
+
     /// Makes a guest, or takes away what was made of it. It is written down first: what a crash
     /// leaves half made can be removed.
     fn make_whole(

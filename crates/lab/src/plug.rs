@@ -164,6 +164,17 @@ fn add_to_bridge(
         .map(drop)
 }
 
+impl Port {
+    /// Whether the agent of the place has given the port a VLAN in which frames pass.
+    pub(crate) fn is_wired(&self, place: &Place) -> Result<bool, CommandError> {
+        let names = Names::of(self.id);
+        let device = if self.hybrid { names.qvo } else { names.tap };
+        let tag = place.run(&["ovs-vsctl", "--timeout=30", "get", "Port", &device, "tag"])?;
+        // Nothing is `[]`; 4095 is where everything is dropped.
+        Ok(tag.trim().parse::<u16>().is_ok_and(|tag| tag < 4095))
+    }
+}
+
 /// Takes away whatever `plug` made, or a part of it.
 pub fn unplug(place: &Place, bridge: &str, port: Uuid) -> Result<(), CommandError> {
     let Names { tap, qbr, qvo, .. } = Names::of(port);
