@@ -4,7 +4,8 @@
 # make test-long  the end-to-end tests that take long, servers killed 50 times under load, every
 #                 part of the recorded hosts broken once and walked over, a million requests that
 #                 nobody means well, the clients with a real Keystone, and tempest
-# make bench      the store's, the server's and the agent's figures, with all syncing on
+# make bench      the store's, the server's, the agent's and distributed routers' figures, with all
+#                 syncing on
 # make test-kernel  end-to-end tests under Debian's stock kernel, in a virtual machine
 #
 # What is missing on a fresh Debian 12 is installed first: packages, a Rust toolchain, cargo-nextest.
@@ -50,3 +51,4 @@ bench: build
 	cargo build --release --locked -p bench
 	$(AS_ROOT) target/release/bench agent
 	$(AS_ROOT) target/release/bench routers
+	$(AS_ROOT) target/release/bench dvr

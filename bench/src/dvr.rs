@@ -228,7 +228,7 @@ impl Bench {
         }
         self.join(router, &subnet)?;
         self.wait("the network is everywhere", || self.stand())?;
-        let before = self.changes()?;
+        let before = self.numbers()?;
         let mut times = Vec::new();
         for _ in 0..PORTS {
             let began = Instant::now();
@@ -238,7 +238,7 @@ impl Bench {
             times.push(began.elapsed());
         }
         self.wait("nothing is left to do", || self.stand())?;
-        let after = self.changes()?;
+        let after = self.numbers()?;
         times.sort();
         println!(
             "dvr: one more port is known to {} hosts after {:.0} ms (median of {PORTS}, most {:.0} ms)",
@@ -246,11 +246,14 @@ impl Bench {
             times[PORTS / 2].as_secs_f64() * 1e3,
             times[PORTS - 1].as_secs_f64() * 1e3
         );
-        print!("dvr: changes written for {PORTS} ports:");
+        println!("dvr: for {PORTS} ports that came to c1, each host");
         for (host, after) in &after {
-            print!(" {host} {}", after - before.get(host).unwrap_or(&0));
+            let Numbers { told, written, cpu } = after.since(&before[host]);
+            println!(
+                "dvr:   {host}: was told {told} items, wrote {written} changes, took {:.0} ms of CPU",
+                cpu.as_secs_f64() * 1e3
+            );
         }
-        println!();
         Ok(())
     }
 
@@ -265,17 +268,57 @@ impl Bench {
         Ok(true)
     }
 
-    /// How many changes each agent has written so far.
-    fn changes(&self) -> Done<BTreeMap<&'static str, u64>> {
+    /// What each agent has heard, written and cost so far.
+    fn numbers(&self) -> Done<BTreeMap<&'static str, Numbers>> {
         let hosts = HOSTS.into_iter().chain([ASIDE]);
         let numbers = hosts.map(|host| {
             let url = format!("http://{METRICS}/metrics");
             let said = self.inside(host, &["curl", "-sS", &url])?;
-            let line = said
-                .lines()
-                .find_map(|line| line.strip_prefix("nucleon_agent_changes_total "));
-            Ok((host, line.ok_or("an agent tells no changes")?.parse()?))
+            let number = |name: &str| -> Done<u64> {
+                let lines = said.lines().filter_map(|line| line.strip_prefix(name));
+                let number = lines.filter_map(|rest| rest.strip_prefix("_total ")).next();
+                Ok(number
+                    .ok_or("an agent does not tell its numbers")?
+                    .parse()?)
+            };
+            let numbers = Numbers {
+                told: number("nucleon_agent_told")?,
+                written: number("nucleon_agent_changes")?,
+                cpu: self.cpu(host)?,
+            };
+            Ok((host, numbers))
         });
         numbers.collect()
+    }
+
+    /// The processor's time that a host's agent has taken.
+    fn cpu(&self, host: &str) -> Done<Duration> {
+        let line = "cut -d' ' -f14,15 /proc/$(cat /run/lab-agent.pid)/stat; getconf CLK_TCK";
+        let said = self.inside(host, &["sh", "-c", line])?;
+        let numbers: Vec<f64> = said
+            .split_whitespace()
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        match numbers[..] {
+            [user, system, a_second] => Ok(Duration::from_secs_f64((user + system) / a_second)),
+            _ => Err(format!("no times of a process: {said}").into()),
+        }
+    }
+}
+
+/// An agent's numbers since it began.
+struct Numbers {
+    told: u64,
+    written: u64,
+    cpu: Duration,
+}
+
+impl Numbers {
+    fn since(&self, before: &Self) -> Self {
+        Self {
+            told: self.told - before.told,
+            written: self.written - before.written,
+            cpu: self.cpu.saturating_sub(before.cpu),
+        }
     }
 }

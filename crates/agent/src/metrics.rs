@@ -17,6 +17,7 @@ pub struct Metrics {
     passes: Counter,
     problems: Counter,
     changes: Counter,
+    told: Counter,
     seconds: Histogram,
     drift: Gauge,
     waiting: Gauge,
@@ -31,6 +32,7 @@ impl Metrics {
             passes: Counter::default(),
             problems: Counter::default(),
             changes: Counter::default(),
+            told: Counter::default(),
             seconds: Histogram::new(buckets),
             drift: Gauge::default(),
             waiting: Gauge::default(),
@@ -46,6 +48,11 @@ impl Metrics {
             "changes",
             "Changes written to the host",
             metrics.changes.clone(),
+        );
+        registry.register(
+            "told",
+            "Items of intent that the server gave or took away",
+            metrics.told.clone(),
         );
         registry.register(
             "pass_seconds",
@@ -77,6 +84,10 @@ impl Metrics {
         self.seconds.observe(pass.took.as_secs_f64());
         self.drift.set(pass.left.len() as i64);
         self.waiting.set(pass.waiting.len() as i64);
+    }
+
+    pub fn told(&self, items: usize) {
+        self.told.inc_by(items as u64);
     }
 
     /// As Prometheus reads it.

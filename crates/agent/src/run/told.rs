@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use super::Agent;
+use crate::metrics::METRICS;
 use crate::ports::Changes;
 use crate::server::{Held, HoldReason, Mark, Told};
 
@@ -38,6 +39,7 @@ impl Agent {
                     (None, Some((_, pending))) => pending,
                     (None, None) => self.held.get_or_insert_default(),
                 };
+                METRICS.told(difference.put.len() + difference.remove.len());
                 target.view.follow(difference);
                 target.revision = target.revision.max(revision);
                 self.unsaved.get_or_insert_with(Instant::now);
