@@ -15,6 +15,8 @@ pub struct Bounds {
     pub own_bridges: BTreeSet<String>,
     /// What starts the names of namespaces that we make and remove.
     pub netns_prefixes: Vec<&'static str>,
+    /// Devices in the host's own namespace; known while a bridge of ours is missing.
+    pub devices: BTreeSet<String>,
 }
 
 /// Something wanted that can't be there yet.
@@ -40,7 +42,13 @@ pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostStat
         there
     });
     for (name, bridge) in &mut fitting.bridges {
-        fit_bridge(name, bridge, observed.bridges.get(name), &mut waiting);
+        fit_bridge(
+            name,
+            bridge,
+            observed.bridges.get(name),
+            bounds,
+            &mut waiting,
+        );
     }
     if let Some(root) = fitting.netns.get_mut(&NsName::root()) {
         // Guests' devices are made by those who plug them.
@@ -138,6 +146,7 @@ fn fit_bridge(
     name: &str,
     bridge: &mut Bridge,
     observed: Option<&Bridge>,
+    bounds: &Bounds,
     waiting: &mut Vec<Waiting>,
 ) {
     // A bridge that loses its last controller forgets all flows at that moment, and packets are
@@ -145,7 +154,12 @@ fn fit_bridge(
     if observed.is_some_and(|bridge| !bridge.controllers.is_empty()) {
         bridge.controllers = [NO_CONTROLLER.to_owned()].into();
     }
-    let there = |port: &str| observed.is_some_and(|bridge| bridge.ports.contains_key(port));
+    // Who plugged a guest in does not hear that somebody deleted the bridge: a device that was left
+    // over goes back into the one that is made.
+    let there = |port: &str| match observed {
+        Some(bridge) => bridge.ports.contains_key(port),
+        None => bounds.devices.contains(port),
+    };
     bridge.ports.retain(|port, content| {
         let makeable = there(port) || !is_plugged_by_others(content);
         if !makeable {
@@ -597,6 +611,26 @@ mod tests {
             put.old.map(|port| &port.interfaces),
             Some(&put.new.interfaces)
         );
+    }
+
+    #[test]
+    fn guests_devices_go_back_into_a_bridge_that_somebody_deleted() {
+        let mut want = HostState::new("c1");
+        want.bridge_mut("br-int")
+            .ports
+            .insert("qvo1".to_owned(), guest("p1"));
+        let left_over = Bounds {
+            devices: ["qvo1".to_owned()].into(),
+            ..bounds()
+        };
+        let is_wanted = |seen: &HostState| {
+            let (fitting, _) = fit(&want, seen, &left_over);
+            fitting.bridges["br-int"].ports.contains_key("qvo1")
+        };
+        let mut seen = HostState::new("c1");
+        assert!(is_wanted(&seen));
+        seen.bridge_mut("br-int");
+        assert!(!is_wanted(&seen), "who took it out of a bridge meant it");
     }
 
     #[test]

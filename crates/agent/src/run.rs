@@ -1,5 +1,6 @@
 //! The one loop: take what happened, observe, compile, diff, apply, read back, report. What
 //! happened only says what is in doubt; what to do follows from the difference alone.
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -249,8 +250,8 @@ impl Agent {
         let mut problems = Vec::new();
         self.detect_datapath();
         let (plan, given_back) = self.plan(&view).await;
-        let bounds = self.bounds();
         let seen = self.machine.observe(&plan.want, &mut problems).await;
+        let bounds = self.bounds(&seen);
         let (want, waiting) = ours::fit(&plan.want, &seen, &bounds);
         let have = ours::cut(&seen, &want, &bounds);
         let mut applied = Applied::default();
@@ -397,15 +398,21 @@ impl Agent {
         }
     }
 
-    fn bounds(&self) -> Bounds {
+    fn bounds(&self, seen: &HostState) -> Bounds {
+        let own_bridges = [
+            &self.settings.integration_bridge,
+            &self.settings.tunnel_bridge,
+        ];
+        let is_missing = own_bridges
+            .iter()
+            .any(|name| !seen.bridges.contains_key(*name));
         Bounds {
-            own_bridges: [
-                &self.settings.integration_bridge,
-                &self.settings.tunnel_bridge,
-            ]
-            .map(Clone::clone)
-            .into(),
+            own_bridges: own_bridges.map(Clone::clone).into(),
             netns_prefixes: crate::services::prefixes(&self.config),
+            devices: match is_missing {
+                true => crate::netns::devices(),
+                false => BTreeSet::new(),
+            },
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) const API_PORT: u16 = 9696;
 
 /// The agents' listener's, there too.
 const AGENTS_PORT: u16 = 9697;
+/// Of the external network, which is as most are.
+const EXTERNAL_MTU: u32 = 1500;
 /// Nova's, whose place the server's own small service takes here.
 const METADATA_PORT: u16 = 8775;
 
@@ -170,6 +172,8 @@ fn server_config(lab: &Setting<'_>) -> Value {
         "ledger": {
             "tenant_network_types": [lab.topology.tunnel_type.as_str()],
             "network_vlan_ranges": ["external:100:199"],
+            "global_physnet_mtu": lab.topology.underlay_mtu,
+            "physical_network_mtus": {"external": EXTERNAL_MTU},
         },
     });
     lay_over(&mut config, &lab.topology.server);

@@ -52,10 +52,16 @@ pub(crate) fn build(
         if topology.hosts[position].external {
             join(machines, "external", machine, "eth2", userspace)?;
         }
-        let mut lines = vec![format!(
-            "addr add {}/24 dev eth0",
-            management_address(position)
-        )];
+        let mtu = topology.underlay_mtu;
+        let plug = format!("{}-tun", machine.name);
+        machines
+            .fabric
+            .place
+            .ip(&[format!("link set {plug} mtu {mtu}")])?;
+        let mut lines = vec![
+            format!("link set eth1 mtu {mtu}"),
+            format!("addr add {}/24 dev eth0", management_address(position)),
+        ];
         if !userspace {
             lines.push(format!("addr add {}/24 dev eth1", tunnel_address(position)));
         }

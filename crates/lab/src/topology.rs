@@ -34,6 +34,8 @@ pub struct Topology {
     pub arp_responder: bool,
     /// `netdev` or `system`; found out by looking at the kernel when not given.
     pub datapath: Option<String>,
+    /// The longest packet that the tunnel network takes, which tenant networks' MTU follows from.
+    pub underlay_mtu: u32,
     /// Whether the controller runs `nucleon server` and the hosts `nucleon agent`.
     pub control: bool,
     /// What guests are made of.
@@ -159,6 +161,7 @@ impl Default for Topology {
             l2_population: true,
             arp_responder: true,
             datapath: None,
+            underlay_mtu: 1500,
             control: true,
             guests_are: GuestKind::Namespace,
             addressing: Addressing::Static,

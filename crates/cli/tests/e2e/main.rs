@@ -17,6 +17,7 @@ mod operators;
 mod reach;
 #[path = "../../../plan/tests/reference/mod.rs"]
 mod reference;
+mod restarts;
 mod rig;
 mod routed;
 mod routers;

@@ -80,6 +80,26 @@ fn gre_by_flooding_and_learning() {
 }
 
 #[test]
+fn jumbo_frames_pass_where_the_underlay_takes_them() {
+    let mut rig = Rig::up(Topology {
+        underlay_mtu: 9000,
+        ..Topology::default()
+    });
+    rig.network("red", "10.1.0.0/24");
+    rig.add("red1", "c1", "red");
+    rig.add("red2", "c2", "red");
+    let (red1, red2) = (rig.guest("red1"), rig.guest("red2").ip());
+    red1.must_ping(red2);
+    let mtu = red1.guest.port.mtu;
+    assert_eq!(mtu, 8950);
+    assert!(red1.pings_with(red2, mtu - 28, false));
+    assert!(!red1.pings_with(red2, mtu - 27, false));
+    assert!(red1.pings_with(red2, 20_000, true));
+    rig.allow(&json!({"protocol": "tcp"}), "red2");
+    rig.tcp_flows("red1", "red2");
+}
+
+#[test]
 fn a_provider_vlan_joins_guests_of_two_hosts_without_a_tunnel() {
     let mut rig = Rig::cloud();
     rig.network_with(

@@ -369,7 +369,7 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    fn begin(place: &Place, command: &str) -> Self {
+    pub(crate) fn begin(place: &Place, command: &str) -> Self {
         // The shell says the pid, as the host knows it, before it becomes the command.
         let script = format!("echo $$; exec {command}");
         let said = tempfile::NamedTempFile::new().unwrap();

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 const LOOKED: Duration = Duration::from_secs(30);
 
 /// A guest with a lease and a floating IP, behind a router of both versions of IP.
-struct Cloud {
-    rig: Rig,
+pub(crate) struct Cloud {
+    pub(crate) rig: Rig,
     red: String,
     router: String,
-    floating: IpAddr,
+    pub(crate) floating: IpAddr,
 }
 
-fn cloud() -> Cloud {
+pub(crate) fn cloud() -> Cloud {
     let mut rig = Rig::up(Topology {
         addressing: Addressing::Dhcp,
         ..Topology::default()
@@ -45,7 +45,7 @@ fn cloud() -> Cloud {
 }
 
 /// The guest's client asks for its lease again and is answered.
-fn renews(rig: &Rig) {
+pub(crate) fn renews(rig: &Rig) {
     let lease = "/run/lab-lease-red1";
     rig.run("c1", &format!("rm {lease}"));
     let guest = rig.guest("red1");
