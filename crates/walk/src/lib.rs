@@ -7,6 +7,7 @@
 //! unknown, with the thing's name; it is never guessed.
 pub mod blame;
 pub mod bridge;
+pub mod bytes;
 pub mod changes;
 pub mod cloud;
 pub mod difference;

@@ -44,6 +44,26 @@ pub struct Tunnelled {
     pub dst: u32,
 }
 
+/// A frame that came into a switch from elsewhere, not from another of its bridges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub host: String,
+    pub bridge: String,
+    pub port: String,
+    pub packet: Packet,
+    pub tunnel: Option<Tunnelled>,
+}
+
+/// A frame that leaves a switch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    pub bridge: String,
+    pub port: String,
+    pub packet: Packet,
+    /// The key, where the port is a tunnel's.
+    pub tun_id: u64,
+}
+
 /// Who takes a packet in, and answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Party {
@@ -130,6 +150,10 @@ pub struct Sim<'w> {
     pub notes: Vec<String>,
     /// Nobody reads the steps: what is costly to put into words is left out of them.
     pub quiet: bool,
+    /// What came into switches, in order.
+    pub entered: Vec<Entry>,
+    /// One switch is looked at alone: what leaves it goes here, and no further.
+    pub exits: Option<Vec<Exit>>,
     queue: VecDeque<Event>,
     fuel: u32,
     depth: u32,
@@ -154,6 +178,8 @@ impl<'w> Sim<'w> {
             requests: Vec::new(),
             notes: Vec::new(),
             quiet: false,
+            entered: Vec::new(),
+            exits: None,
             queue: VecDeque::new(),
             fuel: FUEL,
             depth: 0,

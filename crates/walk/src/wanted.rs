@@ -161,6 +161,10 @@ fn settings(cloud: &Cloud, have: &HostState) -> Settings {
         let flag = |key: &str| l2.get(key).and_then(Value::as_bool).unwrap_or(true);
         settings.l2_population = flag("l2_population");
         settings.arp_responder = flag("arp_responder_enabled");
+        // In userspace our agents answer neighbour discovery too; Neutron's do nowhere.
+        if let Some(kind) = text("datapath_type").filter(|_| !is_stock(have)) {
+            kind.clone_into(&mut settings.datapath_type);
+        }
     }
     settings.metadata.ends_with_router = is_stock(have);
     settings.agent_mode = match agents("l3").and_then(|c| c.get("agent_mode")?.as_str()) {
@@ -303,4 +307,25 @@ fn zones(have: &HostState) -> Vec<(String, u32)> {
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wanted in userspace differs, as its switch can answer neighbour discovery.
+    #[test]
+    fn the_kind_of_switch_is_the_agents_word() {
+        let mut cloud = Cloud::default();
+        let agents = serde_json::json!({"agents": [{
+            "id": "1", "host": "c1", "binary": "neutron-openvswitch-agent", "alive": true,
+            "configurations": {"datapath_type": "netdev"},
+        }]});
+        cloud.read("agents.json", &agents.to_string()).unwrap();
+        let mut have = HostState::default();
+        have.name = "c1".into();
+        assert_eq!(settings(&cloud, &have).datapath_type, "netdev");
+        have.name = "c2".into();
+        assert_eq!(settings(&cloud, &have).datapath_type, "system");
+    }
 }

@@ -1,5 +1,6 @@
 //! What takes a minute or more: `make test-long`.
 
+mod breaks;
 mod distributed;
 
 use crate::rig::{Rig, chain, lost, tail};

@@ -1,6 +1,7 @@
 //! End-to-end tests: the built `nucleon` binary in labs of namespaces. They need root, Open
 //! vSwitch and the other Debian packages that `make test` installs.
 
+mod breaks;
 mod clouds;
 mod distributed;
 mod external;

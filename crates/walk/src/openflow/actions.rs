@@ -8,7 +8,7 @@ use host::ovs::{Action, Field, Interface, Subfield};
 
 use super::{Pipe, conntrack, learn, normal};
 use crate::packet::Meta;
-use crate::sim::{Fate, Place, Sim, Tunnelled};
+use crate::sim::{Exit, Fate, Place, Sim, Tunnelled};
 use crate::world::{is_tunnel, option_ip};
 
 /// A flow in words.
@@ -210,6 +210,15 @@ pub(super) fn send<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, port: &str) {
     pipe.outputs += 1;
     if interface.kind == "patch" {
         return patch(pipe, sim, port, interface);
+    }
+    if let Some(exits) = &mut sim.exits {
+        exits.push(Exit {
+            bridge: pipe.name.to_owned(),
+            port: port.to_owned(),
+            packet: pipe.packet.clone(),
+            tun_id: pipe.meta.tun_id,
+        });
+        return;
     }
     if is_tunnel(interface) {
         return tunnel(pipe, sim, port, interface);

@@ -10,7 +10,8 @@ use host::ovs::flow::{Flow, FlowKey};
 use host::ovs::{Bridge, Field};
 
 use crate::packet::{Meta, Packet};
-use crate::sim::{Fate, Sim, Spot, StepId, Tunnelled};
+use crate::sim::{Entry, Exit, Fate, Place, Sim, Spot, StepId, Tunnelled};
+use crate::world::World;
 
 /// How deep `resubmit` may go, as in the switch.
 const MAX_DEPTH: u32 = 64;
@@ -60,6 +61,15 @@ pub fn enter(
     let Some((host, (name, row))) = found else {
         return;
     };
+    if !sim.quiet && row.interface(port).is_none_or(|i| i.kind != "patch") {
+        sim.entered.push(Entry {
+            host: host.clone(),
+            bridge: name.clone(),
+            port: port.to_owned(),
+            packet: packet.clone(),
+            tunnel,
+        });
+    }
     let mut meta = Meta::default();
     if let Some(tunnel) = tunnel {
         (meta.tun_id, meta.tun_src, meta.tun_dst) = (tunnel.id, tunnel.src, tunnel.dst);
@@ -85,6 +95,29 @@ pub fn enter(
         unknown: false,
     };
     pipe.whole(sim);
+}
+
+/// What one host's switch, all its bridges together, makes of a frame: where it leaves, and how.
+/// Nothing, when this version cannot tell.
+pub fn alone(world: &World, entry: &Entry) -> Option<Vec<Exit>> {
+    let mut sim = Sim::new(world);
+    sim.exits = Some(Vec::new());
+    let spot = Spot {
+        host: &entry.host,
+        place: &entry.bridge,
+        device: &entry.port,
+    };
+    let root = sim.step(None, spot, &entry.packet, "comes in");
+    let at = Place::Switch {
+        host: entry.host.clone(),
+        bridge: entry.bridge.clone(),
+        port: entry.port.clone(),
+        tunnel: entry.tunnel,
+    };
+    sim.arrive(at, entry.packet.clone(), root);
+    sim.run();
+    let known = sim.ends.iter().all(|end| end.fate != Fate::Unknown);
+    sim.exits.filter(|_| known)
 }
 
 impl<'w> Pipe<'w> {

@@ -1,9 +1,9 @@
 //! `NORMAL`: what a switch without flows would do. Ports have tags, the MAC table is by network,
 //! an unknown destination is flooded.
-use host::Mac;
 use host::ovs::bridge::FdbKey;
 use host::ovs::matches::PortRef;
 use host::ovs::{Port, VlanMode};
+use host::{Mac, NsName};
 
 use super::{Pipe, actions};
 use crate::sim::Sim;
@@ -59,7 +59,8 @@ fn flood<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, vlan: u16) {
         .iter()
         .filter(|(_, port)| membership(port, vlan) != Membership::None)
         .flat_map(|(_, port)| port.interfaces.keys().take(1).cloned())
-        .filter(|name| *name != pipe.in_port && *name != pipe.name)
+        .filter(|name| *name != pipe.in_port)
+        .filter(|name| *name != pipe.name || sim.exits.is_some() || somebody_listens(pipe, sim))
         .collect();
     let before = pipe.outputs;
     let network = if vlan == 0 {
@@ -81,6 +82,12 @@ fn flood<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, vlan: u16) {
     if pipe.outputs == before {
         pipe.dropped = Some(flooded);
     }
+}
+
+/// Has the bridge's own device an address? A copy that goes there otherwise leads nowhere.
+fn somebody_listens(pipe: &Pipe<'_>, sim: &Sim<'_>) -> bool {
+    let root = sim.world.netns(pipe.host, &NsName::root());
+    root.is_some_and(|root| root.addrs.keys().any(|address| address.dev == pipe.name))
 }
 
 /// Send by one port, with or without the tag.

@@ -8,7 +8,7 @@ use crate::memory::Owner;
 use crate::packet::{Net, Packet};
 use crate::question::{Goal, Plan, Sender};
 use crate::report::{Resolution, Step, Verdict};
-use crate::sim::{Asked, End, Fate, Request, Sim, Spot, StepId};
+use crate::sim::{Asked, End, Entry, Fate, Request, Sim, Spot, StepId};
 use crate::world::World;
 use crate::{guest, letters, outside, stack};
 use lost::{Target, loss, short, target_of, weight};
@@ -32,6 +32,8 @@ pub struct Trace {
     pub arrived: Option<Packet>,
     /// The answer as the sender saw it.
     pub answered: Option<Packet>,
+    /// What came into switches, there and back, with every copy and every question for a MAC.
+    pub entered: Vec<Entry>,
     pub notes: Vec<String>,
 }
 
@@ -179,6 +181,7 @@ pub fn trace(world: &World, plan: &Plan) -> Trace {
         reached,
         arrived: taken.map(|end| end.packet),
         answered: answer.packet,
+        entered: sim.entered,
         notes: sim.notes,
     }
 }

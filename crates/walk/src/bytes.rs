@@ -1,0 +1,347 @@
+//! A packet as it is on a wire: what a walk supposes, as a frame that can really be sent. A mark
+//! in it tells it from all others, on whatever device it is seen, in a tunnel too.
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use etherparse::{
+    Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpNumber, Ipv4Header, Ipv6Header,
+    TcpHeader, UdpHeader,
+};
+
+use crate::packet::{
+    Arp, ICMP_ECHO, ICMP6_ECHO, Ip, Load, ND_ADVERT, ND_SOLICIT, Net, Packet, TCP_ACK, TCP_RST,
+    TCP_SYN,
+};
+
+/// A number that no other packet carries: the first bytes of its payload, or, of TCP, where its
+/// sequence begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark(pub u64);
+
+const ETH_VLAN: u16 = 0x8100;
+
+impl Mark {
+    fn sequence(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// By which bytes a frame shows that it is the marked packet. An ARP question has no room for
+    /// a mark: it is known by who asks for what.
+    fn of_packet(self, packet: &Packet) -> Vec<u8> {
+        match &packet.net {
+            Net::Arp(arp) => arp_bytes(arp)[6..].to_vec(),
+            Net::Ip(ip) => match &ip.load {
+                Load::Tcp { .. } => self.sequence().to_be_bytes().to_vec(),
+                _ => self.0.to_be_bytes().to_vec(),
+            },
+        }
+    }
+
+    /// By which bytes a frame shows that it answers the marked packet; nothing where an answer
+    /// says nothing of what it answers.
+    fn of_answer(self, packet: &Packet) -> Option<Vec<u8>> {
+        match &packet.ip()?.load {
+            Load::Tcp { .. } => Some(self.sequence().wrapping_add(1).to_be_bytes().to_vec()),
+            Load::Icmp {
+                kind: ICMP_ECHO, ..
+            }
+            | Load::Icmp6 {
+                kind: ICMP6_ECHO, ..
+            } => Some(self.0.to_be_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
+    /// Is a frame the marked packet, not its answer?
+    pub fn is_packet(self, packet: &Packet, frame: &[u8]) -> bool {
+        Self::is(packet, frame, &self.of_packet(packet), false)
+    }
+
+    /// Is a frame the answer to the marked packet?
+    pub fn is_answer(self, packet: &Packet, frame: &[u8]) -> bool {
+        self.of_answer(packet)
+            .is_some_and(|mark| Self::is(packet, frame, &mark, true))
+    }
+
+    fn is(packet: &Packet, frame: &[u8], mark: &[u8], answer: bool) -> bool {
+        let found = frame.windows(mark.len()).position(|bytes| bytes == mark);
+        let Some(at) = found else {
+            return false;
+        };
+        let echo = packet.ip().and_then(|ip| ip.load.icmp());
+        let kind = at.checked_sub(8).and_then(|at| frame.get(at));
+        match (echo, kind) {
+            // Echo and reply carry the same payload, eight bytes after their types.
+            (Some((sent, _)), Some(kind)) => (*kind == sent) != answer,
+            _ => true,
+        }
+    }
+}
+
+/// The packet as bytes, from its destination address on; nothing when it cannot be written.
+pub fn frame(packet: &Packet, mark: Mark) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    out.extend(packet.eth_dst.0);
+    out.extend(packet.eth_src.0);
+    for tag in packet.tags.iter().rev() {
+        out.extend(ETH_VLAN.to_be_bytes());
+        out.extend(tag.to_be_bytes());
+    }
+    out.extend(packet.eth_type().to_be_bytes());
+    match &packet.net {
+        Net::Arp(arp) => out.extend(arp_bytes(arp)),
+        Net::Ip(ip) => out.extend(ip_bytes(ip, mark)?),
+    }
+    Some(out)
+}
+
+fn arp_bytes(arp: &Arp) -> Vec<u8> {
+    // Ethernet and IPv4, and how long their addresses are.
+    let mut out = vec![0, 1, 8, 0, 6, 4];
+    out.extend(arp.op.to_be_bytes());
+    out.extend(arp.sha.0);
+    out.extend(arp.spa.octets());
+    out.extend(arp.tha.0);
+    out.extend(arp.tpa.octets());
+    out
+}
+
+fn ip_bytes(ip: &Ip, mark: Mark) -> Option<Vec<u8>> {
+    match (ip.src, ip.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            let load = load_4(ip, mark, src, dst)?;
+            let length = u16::try_from(load.len()).ok()?;
+            let proto = IpNumber(ip.load.proto());
+            let mut head =
+                Ipv4Header::new(length, ip.ttl, proto, src.octets(), dst.octets()).ok()?;
+            head.identification = mark.0 as u16;
+            head.dont_fragment = ip.dont_fragment;
+            head.header_checksum = head.calc_header_checksum();
+            Some([head.to_bytes().as_slice(), &load].concat())
+        }
+        (IpAddr::V6(src), IpAddr::V6(dst)) => {
+            let load = load_6(ip, mark, src, dst)?;
+            let head = Ipv6Header {
+                payload_length: u16::try_from(load.len()).ok()?,
+                next_header: IpNumber(ip.load.proto()),
+                hop_limit: ip.ttl,
+                source: src.octets(),
+                destination: dst.octets(),
+                ..Ipv6Header::default()
+            };
+            Some([head.to_bytes().as_slice(), &load].concat())
+        }
+        _ => None,
+    }
+}
+
+/// The mark, and as many bytes after it as the packet is long.
+fn payload(ip: &Ip, heads: u32, mark: Mark) -> Vec<u8> {
+    let mut payload = mark.0.to_be_bytes().to_vec();
+    let length = ip.size.saturating_sub(heads) as usize;
+    payload.resize(length.max(payload.len()), 0);
+    payload
+}
+
+fn load_4(ip: &Ip, mark: Mark, src: Ipv4Addr, dst: Ipv4Addr) -> Option<Vec<u8>> {
+    let (src, dst) = (src.octets(), dst.octets());
+    let rest = payload(ip, 28, mark);
+    Some(match &ip.load {
+        Load::Icmp { kind, code, id } => {
+            let kind = Icmpv4Type::Unknown {
+                type_u8: *kind,
+                code_u8: *code,
+                bytes5to8: id_and_sequence(*id),
+            };
+            let head = Icmpv4Header::with_checksum(kind, &rest);
+            [head.to_bytes().as_slice(), &rest].concat()
+        }
+        Load::Tcp {
+            sport,
+            dport,
+            flags,
+        } => {
+            let mut head = tcp(*sport, *dport, *flags, mark);
+            head.checksum = head.calc_checksum_ipv4_raw(src, dst, &[]).ok()?;
+            head.to_bytes().to_vec()
+        }
+        Load::Udp { sport, dport } => {
+            let length = u16::try_from(rest.len() + UdpHeader::LEN).ok()?;
+            let mut head = udp(*sport, *dport, length);
+            head.checksum = head.calc_checksum_ipv4_raw(src, dst, &rest).ok()?;
+            [&head.to_bytes()[..], &rest].concat()
+        }
+        Load::Icmp6 { .. } | Load::Other(_) => rest,
+    })
+}
+
+fn load_6(ip: &Ip, mark: Mark, src: Ipv6Addr, dst: Ipv6Addr) -> Option<Vec<u8>> {
+    let (src, dst) = (src.octets(), dst.octets());
+    let mut rest = payload(ip, 48, mark);
+    Some(match &ip.load {
+        Load::Icmp6 {
+            kind,
+            code,
+            id,
+            target,
+            lladdr,
+        } => {
+            let mut more = id_and_sequence(*id);
+            if let Some(target) = target {
+                more = [0; 4];
+                rest = target.octets().to_vec();
+                let option = match *kind {
+                    ND_SOLICIT => Some(1),
+                    ND_ADVERT => Some(2),
+                    _ => None,
+                };
+                if let Some((option, mac)) = option.zip(*lladdr) {
+                    rest.extend([option, 1]);
+                    rest.extend(mac.0);
+                }
+            }
+            let kind = Icmpv6Type::Unknown {
+                type_u8: *kind,
+                code_u8: *code,
+                bytes5to8: more,
+            };
+            let head = Icmpv6Header::with_checksum(kind, src, dst, &rest).ok()?;
+            [head.to_bytes().as_slice(), &rest].concat()
+        }
+        Load::Tcp {
+            sport,
+            dport,
+            flags,
+        } => {
+            let mut head = tcp(*sport, *dport, *flags, mark);
+            head.checksum = head.calc_checksum_ipv6_raw(src, dst, &[]).ok()?;
+            head.to_bytes().to_vec()
+        }
+        Load::Udp { sport, dport } => {
+            let length = u16::try_from(rest.len() + UdpHeader::LEN).ok()?;
+            let mut head = udp(*sport, *dport, length);
+            head.checksum = head.calc_checksum_ipv6_raw(src, dst, &rest).ok()?;
+            [&head.to_bytes()[..], &rest].concat()
+        }
+        Load::Icmp { .. } | Load::Other(_) => rest,
+    })
+}
+
+fn id_and_sequence(id: u16) -> [u8; 4] {
+    let [high, low] = id.to_be_bytes();
+    [high, low, 0, 1]
+}
+
+fn tcp(sport: u16, dport: u16, flags: u16, mark: Mark) -> TcpHeader {
+    const WINDOW: u16 = 64240;
+    let mut head = TcpHeader::new(sport, dport, mark.sequence(), WINDOW);
+    head.syn = flags & TCP_SYN != 0;
+    head.ack = flags & TCP_ACK != 0;
+    head.rst = flags & TCP_RST != 0;
+    head
+}
+
+fn udp(source_port: u16, destination_port: u16, length: u16) -> UdpHeader {
+    UdpHeader {
+        source_port,
+        destination_port,
+        length,
+        checksum: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use host::Mac;
+
+    const MARK: Mark = Mark(0x0123_4567_89ab_cdef);
+
+    fn packet(src: &str, dst: &str, size: u32, load: Load) -> Packet {
+        Packet {
+            eth_src: Mac([2, 0, 0, 0, 0, 1]),
+            eth_dst: Mac([2, 0, 0, 0, 0, 2]),
+            tags: Vec::new(),
+            net: Net::Ip(Ip {
+                src: src.parse().unwrap(),
+                dst: dst.parse().unwrap(),
+                ttl: 64,
+                dont_fragment: false,
+                size,
+                load,
+            }),
+        }
+    }
+
+    fn echo(kind: u8) -> Packet {
+        let load = Load::Icmp {
+            kind,
+            code: 0,
+            id: 1,
+        };
+        packet("10.1.0.11", "10.1.0.12", 84, load)
+    }
+
+    #[test]
+    fn an_echo_is_as_long_as_it_says_and_its_reply_is_told_from_it() {
+        let sent = frame(&echo(8), MARK).unwrap();
+        assert_eq!(sent.len(), 14 + 84);
+        let read = etherparse::PacketHeaders::from_ethernet_slice(&sent).unwrap();
+        assert!(read.net.is_some() && read.transport.is_some());
+        let back = frame(&echo(0), MARK).unwrap();
+        assert!(MARK.is_packet(&echo(8), &sent) && !MARK.is_answer(&echo(8), &sent));
+        assert!(MARK.is_answer(&echo(8), &back) && !MARK.is_packet(&echo(8), &back));
+        // So it is inside another packet.
+        let wrapped = [&[0x2a; 50][..], &back].concat();
+        assert!(MARK.is_answer(&echo(8), &wrapped) && !Mark(7).is_answer(&echo(8), &wrapped));
+    }
+
+    #[test]
+    fn a_connection_is_known_by_where_its_sequence_begins() {
+        let load = Load::Tcp {
+            sport: 40000,
+            dport: 22,
+            flags: TCP_SYN,
+        };
+        let syn = packet("10.1.0.11", "10.1.0.12", 40, load);
+        let sent = frame(&syn, MARK).unwrap();
+        assert_eq!(sent.len(), 14 + 40);
+        assert!(MARK.is_packet(&syn, &sent) && !MARK.is_answer(&syn, &sent));
+        // The other side's own sequence, and where ours is expected to go on.
+        let mut answer = sent.clone();
+        answer[38..42].copy_from_slice(&[9; 4]);
+        answer[42..46].copy_from_slice(&0x0123_4568_u32.to_be_bytes());
+        assert!(MARK.is_answer(&syn, &answer) && !MARK.is_packet(&syn, &answer));
+    }
+
+    #[test]
+    fn tags_and_both_families_are_written() {
+        let load = Load::Udp {
+            sport: 1,
+            dport: 53,
+        };
+        let mut tagged = packet("2001:db8::1", "2001:db8::2", 0, load);
+        tagged.tags.push(7);
+        let bytes = frame(&tagged, MARK).unwrap();
+        assert_eq!(bytes[12..18], [0x81, 0, 0, 7, 0x86, 0xdd]);
+        assert_eq!(bytes.len(), 18 + 40 + 8 + 8);
+        let solicit = Packet::nd_solicit(
+            Mac([2; 6]),
+            "fe80::1".parse().unwrap(),
+            "2001:db8::2".parse().unwrap(),
+        );
+        assert_eq!(frame(&solicit, MARK).unwrap().len(), 14 + 40 + 8 + 16 + 8);
+        let arp = Packet::arp_request(Mac([2; 6]), Ipv4Addr::LOCALHOST, Ipv4Addr::BROADCAST);
+        let bytes = frame(&arp, MARK).unwrap();
+        assert_eq!(bytes.len(), 42);
+        assert!(MARK.is_packet(&arp, &bytes));
+    }
+
+    #[test]
+    fn families_do_not_mix() {
+        let load = Load::Other(89);
+        assert_eq!(
+            frame(&packet("10.0.0.1", "2001:db8::1", 20, load), MARK),
+            None
+        );
+    }
+}
