@@ -99,6 +99,9 @@ pub enum Mode {
 #[serde(default, deny_unknown_fields)]
 pub struct Metadata {
     pub target: Option<String>,
+    pub target_ca: Option<PathBuf>,
+    pub target_certificate: Option<PathBuf>,
+    pub target_key: Option<PathBuf>,
     pub shared_secret_file: Option<PathBuf>,
     pub force: bool,
     pub isolated: Option<bool>,

@@ -10,14 +10,19 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Where the API listens.
     pub listen: SocketAddr,
-    /// Where everything is kept: `sqlite:FILE`, or `postgres://…` for several servers.
+    /// Where everything is kept: `sqlite:FILE`, or `postgres://…` for several servers; its
+    /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey` are libpq's.
     pub store: String,
     /// Where callers are known from: `none`, `embedded` or `keystone`.
     pub identity: IdentityKind,
     /// An operator's rules over Neutron's defaults, in oslo.policy's language (YAML).
     pub policy_file: Option<PathBuf>,
-    /// The URL at which other servers reach this one; empty: `http://` and where it listens.
+    /// The URL at which other servers reach this one; empty: `http://`, or with `[tls]`
+    /// `https://`, and where it listens.
     pub address: String,
+    /// Who signs the certificates of other servers of the store, PEM; none: whom this machine
+    /// believes.
+    pub peer_authority: Option<PathBuf>,
     pub tls: Option<Tls>,
     pub limits: Limits,
     pub agents: Agents,
@@ -37,6 +42,7 @@ impl Default for Config {
             identity: IdentityKind::None,
             policy_file: None,
             address: String::new(),
+            peer_authority: None,
             tls: None,
             limits: Limits::default(),
             agents: Agents::default(),
@@ -178,8 +184,10 @@ impl Default for Embedded {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keystone {
-    /// The identity API: `http://keystone.example:5000/v3`.
+    /// The identity API: `https://keystone.example:5000/v3`.
     pub url: String,
+    /// Who signs its certificate, PEM; none: whom this machine believes.
+    pub authority: Option<PathBuf>,
     /// The service user that asks about tokens.
     pub username: String,
     /// The service user's password.
@@ -198,6 +206,7 @@ impl Default for Keystone {
     fn default() -> Self {
         Self {
             url: "http://127.0.0.1:5000/v3".to_owned(),
+            authority: None,
             username: "neutron".to_owned(),
             password: String::new(),
             user_domain: "Default".to_owned(),
@@ -212,8 +221,10 @@ impl Default for Keystone {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Nova {
-    /// The compute API: `http://nova.example:8774/v2.1`.
+    /// The compute API: `https://nova.example:8774/v2.1`.
     pub url: String,
+    /// Who signs its certificate, PEM; none: whom this machine believes.
+    pub authority: Option<PathBuf>,
     /// A token to show; empty: the `[keystone]` service user's.
     pub token: String,
 }

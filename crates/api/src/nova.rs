@@ -7,9 +7,9 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use intent::{Change, Kind, Object, Port, PortId, PortStatus, State};
 use serde_json::{Value, json};
+use tls::{TlsError, http as https};
 use tokio::sync::{broadcast::error::RecvError, watch};
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     config::Nova,
     identity::Identity,
     rules::Step,
-    writer::{Published, Role},
+    writer::{Published, Role, chain},
 };
 
 /// What happens within this time travels together.
@@ -25,8 +25,23 @@ const GATHER: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 const TRIES: u32 = 3;
 
+/// The Nova that is told.
+pub(crate) struct Listens {
+    settings: Nova,
+    client: https::Client,
+}
+
+impl Listens {
+    pub(crate) fn new(settings: Nova) -> Result<Self, TlsError> {
+        Ok(Self {
+            client: https::for_peer(&settings.url, settings.authority.as_deref())?,
+            settings,
+        })
+    }
+}
+
 /// Tells until `stop` turns true. Of several servers only the writer does.
-pub(crate) async fn tell(api: Arc<Api>, settings: Nova, mut stop: watch::Receiver<bool>) {
+pub(crate) async fn tell(api: Arc<Api>, nova: Listens, mut stop: watch::Receiver<bool>) {
     let mut news = api.hub.handle.subscribe();
     let mut before = api.hub.state();
     loop {
@@ -48,7 +63,7 @@ pub(crate) async fn tell(api: Arc<Api>, settings: Nova, mut stop: watch::Receive
         }
         let writes = matches!(*api.hub.handle.role().borrow(), Role::Writer { .. });
         if writes && !events.is_empty() {
-            send(&api, &settings, events).await;
+            send(&api, &nova, events).await;
         }
     }
 }
@@ -99,11 +114,11 @@ fn event(before: &State, change: &Change) -> Option<Value> {
     }
 }
 
-async fn send(api: &Api, settings: &Nova, events: Vec<Value>) {
+async fn send(api: &Api, nova: &Listens, events: Vec<Value>) {
     let count = events.len();
     let body = json!({ "events": events }).to_string();
     for attempt in 1..=TRIES {
-        match once(api, settings, &body, attempt > 1).await {
+        match once(api, nova, &body, attempt > 1).await {
             Ok(()) => return tracing::info!(count, "Nova was told"),
             Err(error) => tracing::warn!(%error, attempt, "Nova can't be told"),
         }
@@ -111,7 +126,8 @@ async fn send(api: &Api, settings: &Nova, events: Vec<Value>) {
     }
 }
 
-async fn once(api: &Api, settings: &Nova, body: &str, renew: bool) -> Result<(), String> {
+async fn once(api: &Api, nova: &Listens, body: &str, renew: bool) -> Result<(), String> {
+    let settings = &nova.settings;
     let token = match &api.identity {
         Identity::Keystone(keystone) if settings.token.is_empty() => keystone
             .own_token(renew)
@@ -125,11 +141,10 @@ async fn once(api: &Api, settings: &Nova, body: &str, renew: bool) -> Result<(),
         .header("x-auth-token", token)
         .body(Full::new(Bytes::from(body.to_owned())))
         .map_err(|error| error.to_string())?;
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    let asked = tokio::time::timeout(PATIENCE, client.request(request)).await;
+    let asked = tokio::time::timeout(PATIENCE, nova.client.request(request)).await;
     let response = asked
         .map_err(|_| "it does not answer".to_owned())?
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| chain(&error))?;
     match response.status() {
         // Some of the machines may be unknown to it: 207 is an answer like any other.
         status if status.is_success() => Ok(()),

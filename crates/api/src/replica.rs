@@ -6,9 +6,10 @@
 mod load;
 pub(crate) mod peer;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use store::{Acquired, Lease, Position, Store, TailError};
+use tls::{TlsError, Trust, http as https};
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -32,9 +33,25 @@ const TAIL: u32 = 5_000;
 /// How other servers know this one.
 #[derive(Debug, Clone)]
 pub struct Member {
-    pub name: String,
+    name: String,
     /// The URL at which it takes what others pass on.
-    pub address: String,
+    address: String,
+    /// How it reaches the others.
+    client: https::Client,
+}
+
+impl Member {
+    /// A server found at `address`. It reaches others as it is reached itself: by TLS when its
+    /// address says so, believing certificates that are signed by `authority`'s.
+    pub fn new(name: String, address: String, authority: Option<&Path>) -> Result<Self, TlsError> {
+        let trust = Trust::for_url(&address, authority);
+        let client = https::client(tls::client(&trust, None)?, peer::TELL);
+        Ok(Self {
+            name,
+            address,
+            client,
+        })
+    }
 }
 
 /// A server's part in the store, until [`stop`](Replica::stop).
@@ -47,7 +64,7 @@ pub struct Replica<D: Decide> {
 impl<D: Decide> Replica<D> {
     /// Loads the store, and goes on in a task of its own.
     pub async fn start(rules: D, store: Store, member: Member) -> Result<Self, StartError> {
-        let (handle, asks) = Handle::new(rules, store);
+        let (handle, asks) = Handle::new(rules, store, member.client.clone());
         load::load(&handle.shared).await?;
         let cycle = Cycle {
             shared: handle.shared.clone(),
@@ -85,7 +102,7 @@ enum CatchUpError {
 impl<D: Decide> Cycle<D> {
     async fn run(mut self) {
         while !*self.shared.stopping.borrow() {
-            let Member { name, address } = &self.member;
+            let Member { name, address, .. } = &self.member;
             match self.shared.store.acquire_lease(name, address, LEASE).await {
                 Ok(Acquired::Lease(lease)) => {
                     if self.write(lease).await == Some(Exit::Stopped) {

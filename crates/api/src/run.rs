@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use store::{Store, StoreError};
+use tls::{Shown, TlsError, acceptor};
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     policy::{Policy, PolicyError},
     replica::{Member, Replica},
     rules::Rules,
-    server::{Limits, Metrics, Server, TlsError, acceptor},
+    server::{Limits, Metrics, Server},
     writer::StartError,
 };
 
@@ -46,13 +47,9 @@ pub enum RunError {
 /// Serves until `stop` turns true.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunError> {
     let store = Store::open(&config.store).await.map_err(RunError::Store)?;
-    let member = Member {
-        name: format!("{}-{}", std::process::id(), config.listen),
-        address: match config.address.as_str() {
-            "" => format!("http://{}", config.listen),
-            address => address.to_owned(),
-        },
-    };
+    let name = format!("{}-{}", std::process::id(), config.listen);
+    let member = Member::new(name, address(&config), config.peer_authority.as_deref());
+    let member = member.map_err(RunError::Tls)?;
     let rules = Rules::new(config.ledger.clone());
     let replica = Replica::start(rules, store, member)
         .await
@@ -66,7 +63,13 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
         .await
         .map_err(|source| RunError::Listen { at, source })?;
     let tls = match &config.tls {
-        Some(tls) => Some(acceptor(&tls.certificate, &tls.key, None).map_err(RunError::Tls)?),
+        Some(tls) => {
+            let shown = Shown {
+                certificate: &tls.certificate,
+                key: &tls.key,
+            };
+            Some(acceptor(shown, None).map_err(RunError::Tls)?)
+        }
         None => None,
     };
     let listener_of_agents = agents(&config, api.clone()).await?;
@@ -76,6 +79,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     }
     tokio::spawn(chores::run(api.clone(), stop.clone()));
     if let Some(nova) = config.nova.clone() {
+        let nova = nova::Listens::new(nova).map_err(RunError::Tls)?;
         tokio::spawn(nova::tell(api.clone(), nova, stop.clone()));
     }
     let limits = Limits {
@@ -96,6 +100,15 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     Ok(())
 }
 
+/// The URL at which other servers find this one.
+fn address(config: &Config) -> String {
+    match (config.address.as_str(), &config.tls) {
+        ("", None) => format!("http://{}", config.listen),
+        ("", Some(_)) => format!("https://{}", config.listen),
+        (address, _) => address.to_owned(),
+    }
+}
+
 /// The agents' listener. Whoever can reach it plainly could claim to be any host.
 async fn agents(config: &Config, api: Arc<Api>) -> Result<Listener, RunError> {
     let settings = &config.agents;
@@ -103,7 +116,7 @@ async fn agents(config: &Config, api: Arc<Api>) -> Result<Listener, RunError> {
     let tls = match (&settings.certificate, &settings.key) {
         (Some(certificate), Some(key)) => {
             let authority = settings.client_authority.as_deref();
-            Some(acceptor(certificate, key, authority).map_err(RunError::Tls)?)
+            Some(acceptor(Shown { certificate, key }, authority).map_err(RunError::Tls)?)
         }
         _ if at.ip().is_loopback() => None,
         _ => return Err(RunError::PlainAgents(at)),
@@ -172,7 +185,8 @@ fn open(config: &Config, hub: Hub) -> Result<Api, RunError> {
             settings: config.embedded.clone(),
         })),
         IdentityKind::Keystone => {
-            Identity::Keystone(Box::new(Keystone::new(config.keystone.clone())))
+            let keystone = Keystone::new(config.keystone.clone()).map_err(RunError::Tls)?;
+            Identity::Keystone(Box::new(keystone))
         }
     };
     Ok(Api {

@@ -109,11 +109,8 @@ impl Decide for Toy {
 
 pub(crate) async fn start(name: &str, url: &str) -> Replica<Toy> {
     let store = Store::open(url).await.expect("the store opens");
-    let member = Member {
-        name: name.to_owned(),
-        address: format!("http://{name}.test"),
-    };
-    Replica::start(Toy, store, member)
+    let member = Member::new(name.to_owned(), format!("http://{name}.test"), None);
+    Replica::start(Toy, store, member.expect("a member"))
         .await
         .expect("the server starts")
 }

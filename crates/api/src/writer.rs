@@ -234,7 +234,11 @@ impl<D: Decide> fmt::Debug for Handle<D> {
 }
 
 impl<D: Decide> Handle<D> {
-    pub(crate) fn new(rules: D, store: Store) -> (Self, mpsc::Receiver<Ask<D>>) {
+    pub(crate) fn new(
+        rules: D,
+        store: Store,
+        client: tls::http::Client,
+    ) -> (Self, mpsc::Receiver<Ask<D>>) {
         let state = rules.empty();
         let published = Published {
             state,
@@ -244,7 +248,7 @@ impl<D: Decide> Handle<D> {
         };
         let shared = Shared {
             rules,
-            peers: Peers::new(&store),
+            peers: Peers::new(&store, client),
             store,
             published: ArcSwap::from_pointee(published),
             news: broadcast::Sender::new(NEWS),

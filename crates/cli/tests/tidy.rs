@@ -40,24 +40,26 @@ const IMPURE_WORDS: [&str; 10] = [
 ];
 
 /// A crate and those of the house that it may import (the arrow runs downwards only).
-const MAY_IMPORT: [(&str, &[&str]); 10] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("ether", &[]),
     ("intent", &["ether"]),
     ("host", &["ether"]),
     ("ledger", &["intent"]),
-    ("store", &["intent"]),
+    ("tls", &[]),
+    ("store", &["intent", "tls"]),
     ("plan", &["intent", "host"]),
     ("walk", &["intent", "host", "plan"]),
-    ("agent", &["intent", "host", "plan"]),
+    ("agent", &["intent", "host", "plan", "tls"]),
     (
         "api",
-        &["intent", "ledger", "store", "plan", "host", "walk"],
+        &["intent", "ledger", "store", "plan", "host", "walk", "tls"],
     ),
     ("lab", &["intent", "host"]),
 ];
 
-const HOUSE: [&str; 11] = [
-    "ether", "intent", "ledger", "store", "api", "host", "plan", "agent", "lab", "walk", "cli",
+const HOUSE: [&str; 12] = [
+    "ether", "intent", "ledger", "store", "api", "host", "plan", "agent", "lab", "walk", "tls",
+    "cli",
 ];
 
 /// Lines a file may have; tables of facts and tests may have more.

@@ -68,7 +68,7 @@ macro_rules! on_backend {
 
 impl Store {
     /// Opens `sqlite:FILE`, or `postgres://user@host:port/database` (any form that libpq takes as
-    /// a URL). Makes the tables when there are none, and brings older ones forward.
+    /// a URL, with `sslmode` and what belongs to it). Makes the tables when there are none, and brings older ones forward.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         let (birth, backend) = match url.split_once(':') {
             Some(("sqlite", file)) if !file.is_empty() => {

@@ -240,6 +240,18 @@ pub enum TailError {
 pub enum StoreError {
     #[error("'{0}' names no store: it is sqlite:FILE or postgres://…")]
     Url(String),
+    #[error("the URL of the store can't be used")]
+    PostgresUrl(#[source] tokio_postgres::Error),
+    #[error("the value of {0} in the URL of the store can't be read")]
+    UrlOption(String),
+    #[error("sslmode={0} is none of disable, prefer, require, verify-ca and verify-full")]
+    SslMode(String),
+    #[error("sslmode=verify-ca needs an sslrootcert, a file")]
+    NoRoot,
+    #[error("sslrootcert=system goes with sslmode=verify-full only")]
+    WeakMode,
+    #[error("TLS to the database can't be set up")]
+    Tls(#[source] tls::TlsError),
     #[error("{} is in use by another server", .0.display())]
     InUse(PathBuf),
     #[error("the store's tables are of version {found}, this server knows them up to {known}")]

@@ -1,6 +1,6 @@
 //! A guest's request on its way to the metadata service and back.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{fmt, net::IpAddr, path::Path, str::FromStr, time::Duration};
 
 use hmac::{Hmac, KeyInit, Mac};
 use http_body_util::{BodyExt, Full, Limited};
@@ -9,11 +9,9 @@ use hyper::{
     body::{Body, Bytes, Incoming},
     header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue},
 };
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::client::legacy;
 use sha2::Sha256;
+use tls::{Shown, TlsError, Trust, http as https};
 
 use super::{
     Shared,
@@ -23,6 +21,8 @@ use super::{
 /// What a guest may send, and what it may be answered.
 const REQUEST_BYTES: usize = 64 * 1024;
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// How long it may take to reach the metadata service.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long the metadata service may take.
 const ANSWER_TIME: Duration = Duration::from_secs(30);
 
@@ -47,36 +47,50 @@ const OF_THE_CONNECTION: [&str; 7] = [
     "upgrade",
 ];
 
-pub(super) type Client = legacy::Client<HttpConnector, Full<Bytes>>;
-
-pub(super) fn client() -> Client {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(Duration::from_secs(5)));
-    legacy::Client::builder(TokioExecutor::new()).build(connector)
+/// Where the metadata service is, whom it is believed by, and what it is shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place<'a> {
+    pub url: &'a str,
+    pub ca: Option<&'a Path>,
+    pub certificate: Option<&'a Path>,
+    pub key: Option<&'a Path>,
 }
 
 /// The metadata service, and the secret that it knows us by.
 #[derive(Clone)]
 pub struct Target {
-    authority: String,
+    /// Scheme and authority of its URLs.
+    base: String,
     secret: Vec<u8>,
+    client: https::Client,
 }
 
 /// The target is not a place to send requests to.
 #[derive(Debug, thiserror::Error)]
-#[error("metadata target '{0}' is not of the form http://HOST:PORT")]
-pub struct BadTarget(String);
+pub enum TargetError {
+    #[error("metadata target '{0}' is not of the form http://HOST:PORT or https://HOST:PORT")]
+    Form(String),
+    #[error("TLS to the metadata service can't be set up")]
+    Tls(#[source] TlsError),
+}
 
 impl Target {
-    pub fn new(url: &str, secret: impl Into<Vec<u8>>) -> Result<Target, BadTarget> {
-        let bad = || BadTarget(url.to_owned());
-        let uri = Uri::from_str(url).map_err(|_| bad())?;
-        let (Some("http"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+    pub fn new(place: Place<'_>, secret: impl Into<Vec<u8>>) -> Result<Target, TargetError> {
+        let bad = || TargetError::Form(place.url.to_owned());
+        let uri = Uri::from_str(place.url).map_err(|_| bad())?;
+        let (Some(scheme @ ("http" | "https")), Some(authority)) =
+            (uri.scheme_str(), uri.authority())
+        else {
             return Err(bad());
         };
+        let trust = Trust::for_url(place.url, place.ca);
+        let client = Shown::of(place.certificate, place.key)
+            .and_then(|shown| tls::client(&trust, shown))
+            .map_err(TargetError::Tls)?;
         Ok(Target {
-            authority: authority.to_string(),
+            base: format!("{scheme}://{authority}"),
             secret: secret.into(),
+            client: https::client(client, CONNECT_TIME),
         })
     }
 
@@ -95,7 +109,7 @@ impl Target {
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Target")
-            .field("authority", &self.authority)
+            .field("base", &self.base)
             .finish_non_exhaustive()
     }
 }
@@ -131,7 +145,7 @@ pub(super) async fn answer(
         Ok(asked) => asked,
         Err(refusal) => return *refusal,
     };
-    match tokio::time::timeout(ANSWER_TIME, fetch(&shared.client, asked)).await {
+    match tokio::time::timeout(ANSWER_TIME, fetch(&target.client, asked)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => {
             tracing::warn!(%error, instance = %guest.instance, "the metadata service did not answer");
@@ -164,7 +178,7 @@ async fn asked(
     let body = Limited::new(body, REQUEST_BYTES).collect().await;
     let body = body.map_err(|_| Box::new(plain(StatusCode::PAYLOAD_TOO_LARGE, "too large\n")))?;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    let uri = format!("http://{}{path}", target.authority);
+    let uri = format!("{}{path}", target.base);
     let mut asked = Request::builder()
         .method(head.method)
         .uri(uri)
@@ -199,14 +213,23 @@ fn headers(target: &Target, guest: &Guest, sent: &HeaderMap) -> Option<HeaderMap
 /// The service gave no answer that can be passed on.
 #[derive(Debug, thiserror::Error)]
 enum FetchError {
-    #[error("it is not reached: {0}")]
+    #[error("it is not reached: {}", reason(.0))]
     Away(#[source] legacy::Error),
     #[error("its answer broke off or is too long: {0}")]
     Broken(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What lies under an error of the client's, which says of itself only where it happened.
+fn reason(error: &legacy::Error) -> String {
+    let mut error: &dyn std::error::Error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 async fn fetch(
-    client: &Client,
+    client: &https::Client,
     asked: Request<Full<Bytes>>,
 ) -> Result<Response<Full<Bytes>>, FetchError> {
     let answer = client.request(asked).await.map_err(FetchError::Away)?;
@@ -233,6 +256,16 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
     use intent::PortId;
+    use tls::rig::Authority;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    fn target(url: &str, secret: &str) -> Result<Target, TargetError> {
+        let place = Place {
+            url,
+            ..Place::default()
+        };
+        Target::new(place, secret)
+    }
 
     fn guest() -> Guest {
         Guest {
@@ -245,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_a_guest_says_of_itself_is_replaced() {
-        let target = Target::new("http://10.20.0.11:8775", "secret").expect("a target");
+        let target = target("http://10.20.0.11:8775", "secret").expect("a target");
         let mut sent = HeaderMap::new();
         for name in OURS {
             sent.append(name, HeaderValue::from_static("forged"));
@@ -261,7 +294,7 @@ mod tests {
     #[test]
     fn the_signature_is_the_one_that_the_service_computes() {
         // RFC 4231, test case 2: the key "Jefe".
-        let target = Target::new("http://localhost:1", "Jefe").expect("a target");
+        let target = target("http://localhost:1", "Jefe").expect("a target");
         let signed = target.signature("what do ya want for nothing?");
         assert_eq!(
             signed,
@@ -270,10 +303,41 @@ mod tests {
         assert!(!format!("{target:?}").contains("Jefe"));
     }
 
+    #[tokio::test]
+    async fn a_service_behind_tls_is_asked_when_it_is_believed() {
+        let (ours, other) = (Authority::new(), Authority::new());
+        let own = ours.issue("nova", "IP:127.0.0.1");
+        let acceptor = tls::acceptor(own.shown(), None).expect("an acceptor");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("https://{}", listener.local_addr().expect("bound"));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                if let Ok(mut stream) = acceptor.accept(stream).await {
+                    let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+                    stream.write_all(answer).await.expect("answered");
+                }
+            }
+        });
+        let ask = async |ca: &Path| {
+            let place = Place {
+                url: &url,
+                ca: Some(ca),
+                ..Place::default()
+            };
+            let target = Target::new(place, "").expect("a target");
+            let asked = Request::get(format!("{}/", target.base)).body(Full::default());
+            fetch(&target.client, asked.expect("a request")).await
+        };
+        let answer = ask(&ours.file()).await.expect("believed");
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+        let error = ask(&other.file()).await.expect_err("not believed");
+        assert!(error.to_string().contains("UnknownIssuer"), "{error}");
+    }
+
     #[test]
     fn a_target_is_a_place() {
         for bad in ["", "10.0.0.1:8775", "ftp://x", "http://"] {
-            assert!(Target::new(bad, "").is_err(), "{bad}");
+            assert!(target(bad, "").is_err(), "{bad}");
         }
     }
 }

@@ -20,7 +20,7 @@ use host::{NsName, netns::Listener};
 use intent::View;
 use tokio::sync::watch;
 
-pub use forward::{BadTarget, Target};
+pub use forward::{Place, Target, TargetError};
 pub use limit::Rate;
 
 /// How guests are served.
@@ -44,7 +44,6 @@ struct Shared {
     settings: Settings,
     view: watch::Receiver<host::Shared<View>>,
     limits: limit::Limits,
-    client: forward::Client,
 }
 
 impl Metadata {
@@ -54,7 +53,6 @@ impl Metadata {
             settings,
             view,
             limits,
-            client: forward::client(),
         };
         Metadata {
             shared: Arc::new(shared),

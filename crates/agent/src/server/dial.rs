@@ -1,5 +1,5 @@
 //! Reaching the server: over TLS, a unix socket, or plainly on this machine.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -8,10 +8,9 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tls::{ServerName, Shown, TlsConnector, TlsError, Trust};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use crate::config::Config;
 
@@ -24,7 +23,13 @@ pub enum DialError {
     File {
         path: PathBuf,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: std::io::Error,
+    },
+    #[error("TLS to {server} can't be set up")]
+    Tls {
+        server: String,
+        #[source]
+        source: Box<TlsError>,
     },
     #[error("{server} can't be reached")]
     Connect {
@@ -68,22 +73,15 @@ pub struct Dial {
 trait Stream: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
 
-fn file_error<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-    path: &Path,
-) -> impl Fn(E) -> DialError {
-    let path = path.to_owned();
-    move |source| DialError::File {
-        path: path.clone(),
-        source: source.into(),
-    }
-}
-
 impl Dial {
     pub fn new(config: &Config) -> Result<Dial, DialError> {
         let token = match &config.token_file {
             None => None,
             Some(path) => {
-                let text = std::fs::read_to_string(path).map_err(file_error(path))?;
+                let text = std::fs::read_to_string(path).map_err(|source| DialError::File {
+                    path: path.clone(),
+                    source,
+                })?;
                 text.lines().next().map(|line| line.trim().to_owned())
             }
         };
@@ -105,7 +103,7 @@ impl Dial {
             let (name, _) = address.rsplit_once(':').ok_or_else(bad)?;
             let name = name.trim_matches(['[', ']']).to_owned();
             let name = ServerName::try_from(name).map_err(|_| bad())?;
-            Target::Tls(address.to_owned(), tls(config)?, name)
+            Target::Tls(address.to_owned(), connector(config)?, name)
         } else {
             return Err(bad());
         };
@@ -184,38 +182,18 @@ fn quick(stream: TcpStream) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn tls(config: &Config) -> Result<TlsConnector, DialError> {
-    let mut roots = rustls::RootCertStore::empty();
-    if let Some(path) = &config.server_ca {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(file_error(path))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let address = || DialError::Address(config.server.clone());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|_| address())?
-        .with_root_certificates(roots);
-    let used = |path: &Option<PathBuf>| path.clone().filter(|path| !path.as_os_str().is_empty());
-    let client = match used(&config.client_certificate).zip(used(&config.client_key)) {
-        None => builder.with_no_client_auth(),
-        Some((certificate, key_path)) => {
-            let key = PrivateKeyDer::from_pem_file(&key_path).map_err(file_error(&key_path))?;
-            let chain = certificates(&certificate)?;
-            builder
-                .with_client_auth_cert(chain, key)
-                .map_err(file_error(&certificate))?
-        }
-    };
+fn connector(config: &Config) -> Result<TlsConnector, DialError> {
+    let trust = Trust::for_url(&config.server, config.server_ca.as_deref());
+    let client = Shown::of(
+        config.client_certificate.as_deref(),
+        config.client_key.as_deref(),
+    )
+    .and_then(|shown| tls::client(&trust, shown))
+    .map_err(|source| DialError::Tls {
+        server: config.server.clone(),
+        source: source.into(),
+    })?;
     Ok(TlsConnector::from(Arc::new(client)))
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DialError> {
-    let certificates = CertificateDer::pem_file_iter(path).map_err(file_error(path))?;
-    certificates
-        .collect::<Result<_, _>>()
-        .map_err(file_error(path))
 }
 
 #[cfg(test)]
@@ -224,8 +202,11 @@ mod tests {
 
     #[test]
     fn plain_is_for_this_machine_only() {
+        let authority = tls::rig::Authority::new();
+        let ca = authority.file();
         let config = |server: &str| -> Config {
-            toml::from_str(&format!("host = 'c1'\nserver = '{server}'")).expect("a configuration")
+            let text = format!("host = 'c1'\nserver = '{server}'\nserver_ca = {ca:?}");
+            toml::from_str(&text).expect("a configuration")
         };
         for good in [
             "http://127.0.0.1:9697",

@@ -280,17 +280,20 @@ fn metadata_settings(config: &Config) -> metadata::Settings {
     let secret = secret
         .and_then(|path| std::fs::read_to_string(path).ok())
         .unwrap_or_default();
-    let target = config
-        .metadata
-        .target
-        .as_ref()
-        .filter(|url| !url.is_empty());
-    let target = target.and_then(|url| match metadata::Target::new(url, secret.trim()) {
-        Ok(target) => Some(target),
-        Err(error) => {
-            tracing::error!(%error, "guests' requests for metadata can't be passed on");
-            None
-        }
+    let url = config.metadata.target.as_deref().unwrap_or_default();
+    let place = metadata::Place {
+        url,
+        ca: config.metadata.target_ca.as_deref(),
+        certificate: config.metadata.target_certificate.as_deref(),
+        key: config.metadata.target_key.as_deref(),
+    };
+    let target = (!url.is_empty()).then(|| metadata::Target::new(place, secret.trim()));
+    let target = target.and_then(|target| {
+        let failed = |error: &metadata::TargetError| {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(error, "guests' requests for metadata can't be passed on");
+        };
+        target.inspect_err(failed).ok()
     });
     metadata::Settings {
         target,

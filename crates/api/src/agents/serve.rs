@@ -14,11 +14,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tls::TlsAcceptor;
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch as told},
 };
-use tokio_rustls::TlsAcceptor;
 
 use super::{elsewhere, moves, report, watch};
 use crate::{Api, fault::Fault};

@@ -7,18 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use intent::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{config, fault::Fault, hub::now, policy::Credentials};
+use tls::{TlsError, http as https};
+
+use crate::{config, fault::Fault, hub::now, policy::Credentials, writer::chain};
 
 /// Tokens that are remembered; beyond that the ones that are over go, and then all.
 const REMEMBERED: usize = 100_000;
@@ -32,7 +29,7 @@ type Print = [u8; 32];
 #[derive(Debug)]
 pub struct Keystone {
     settings: config::Keystone,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: https::Client,
     own: tokio::sync::Mutex<Option<String>>,
     known: Mutex<BTreeMap<Print, Known>>,
 }
@@ -67,13 +64,13 @@ struct Heard {
 }
 
 impl Keystone {
-    pub fn new(settings: config::Keystone) -> Self {
-        Self {
+    pub fn new(settings: config::Keystone) -> Result<Self, TlsError> {
+        Ok(Self {
+            client: https::for_peer(&settings.url, settings.authority.as_deref())?,
             settings,
-            client: Client::builder(TokioExecutor::new()).build_http(),
             own: tokio::sync::Mutex::new(None),
             known: Mutex::default(),
-        }
+        })
     }
 
     pub(super) async fn credentials(&self, headers: &HeaderMap) -> Result<Credentials, Fault> {
@@ -184,7 +181,7 @@ impl Keystone {
             .map_err(|_| Fault::unauthorized())?;
         let asked = async {
             let response = self.client.request(request).await.map_err(|error| {
-                tracing::warn!(%error, "Keystone can't be reached");
+                tracing::warn!(error = %chain(&error), "Keystone can't be reached");
                 Fault::unavailable()
             })?;
             let (head, body) = response.into_parts();

@@ -7,15 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
 use serde::{Deserialize, Serialize};
 use store::Store;
+use tls::http as https;
 use tokio::time::timeout;
 
-use crate::writer::{Decide, Handle, Role};
+use crate::writer::{Decide, Handle, Role, chain};
 
 /// Where followers tell how far they are.
 pub const FOLLOW: &str = "/nucleon/follow";
@@ -24,7 +21,7 @@ const SECRET: HeaderName = HeaderName::from_static("x-nucleon-secret");
 const PASSED: HeaderName = HeaderName::from_static("x-nucleon-passed-on");
 
 /// A writer that does not answer a follower by then is not waited for.
-const TELL: Duration = Duration::from_millis(500);
+pub(super) const TELL: Duration = Duration::from_millis(500);
 /// What is passed on takes as long as the longest write may take.
 const PASS: Duration = Duration::from_secs(60);
 /// Bytes of an answer that is passed back.
@@ -63,23 +60,17 @@ pub(crate) enum PeerError {
 /// The connections to other servers.
 #[derive(Debug)]
 pub(crate) struct Peers {
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: https::Client,
     secret: HeaderValue,
 }
 
 impl Peers {
-    pub(crate) fn new(store: &Store) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(TELL));
+    pub(crate) fn new(store: &Store, client: https::Client) -> Self {
         // The store makes its secret of hexadecimal digits; another matches nobody's.
         let secret = HeaderValue::from_str(store.secret());
         let mut secret = secret.unwrap_or(HeaderValue::from_static(""));
         secret.set_sensitive(true);
-        Self {
-            client: Client::builder(TokioExecutor::new()).build(connector),
-            secret,
-        }
+        Self { client, secret }
     }
 
     /// Tells the writer that this server has applied everything up to a revision.
@@ -220,8 +211,13 @@ impl<D: Decide> Handle<D> {
         };
         match self.shared.peers.pass_on(&address, asked).await {
             Ok(answer) => PassedOn::Answered(answer),
-            Err(PeerError::BrokeOff { .. }) => PassedOn::Unknown,
-            Err(_) => PassedOn::NoWriter,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "a request can't be passed on");
+                match error {
+                    PeerError::BrokeOff { .. } => PassedOn::Unknown,
+                    PeerError::Away { .. } | PeerError::NotWriter { .. } => PassedOn::NoWriter,
+                }
+            }
         }
     }
 

@@ -2,7 +2,6 @@
 
 mod metrics;
 mod respond;
-mod tls;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,15 +10,14 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
+use tls::TlsAcceptor;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
 };
-use tokio_rustls::TlsAcceptor;
 
 pub use metrics::Metrics;
 pub use respond::Limits;
-pub use tls::{TlsError, acceptor};
 
 use crate::Api;
 

@@ -50,10 +50,8 @@ impl Rig {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
         let store = store::Store::open(&url).await.expect("a store");
-        let member = Member {
-            name: "one".to_owned(),
-            address: "http://one.test".to_owned(),
-        };
+        let member = Member::new("one".to_owned(), "http://one.test".to_owned(), None);
+        let member = member.expect("a member");
         let replica = Replica::start(Rules::new(config), store, member).await;
         let handle = replica.expect("a server").handle.clone();
         let mut role = handle.role();

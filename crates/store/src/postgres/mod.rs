@@ -8,6 +8,7 @@
 //! waits for it.
 
 mod append;
+mod database;
 mod session;
 
 use std::time::Duration;
@@ -17,11 +18,12 @@ use tokio::{
     sync::{Mutex, MutexGuard, mpsc},
     time::timeout,
 };
-use tokio_postgres::{Config, Row, types::ToSql};
+use tokio_postgres::{Row, types::ToSql};
 use uuid::Uuid;
 
 use self::{
     append::{APPEND, Rows, is_serialisation, write},
+    database::Database,
     session::{Listener, Session, within},
 };
 use crate::{
@@ -34,7 +36,6 @@ use crate::{
 
 /// How long anything may take before the database counts as away.
 const SLOW: Duration = Duration::from_secs(5);
-const CONNECT: Duration = Duration::from_secs(2);
 /// How often an append is tried again that the database gave up to serialise others.
 const TRIES: u32 = 5;
 const PIECE: usize = 1_000;
@@ -47,7 +48,7 @@ const TAIL: [&str; 1] = ["SELECT revision, kind, id, project, document FROM log
 
 #[derive(Debug)]
 pub(crate) struct Postgres {
-    config: Config,
+    database: Database,
     id: Uuid,
     /// Appends and nothing else, so that they wait for nobody.
     writing: Mutex<Option<Session>>,
@@ -64,15 +65,11 @@ fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> StoreErr
 
 impl Postgres {
     pub(crate) async fn open(url: &str) -> Result<(Self, Birth), StoreError> {
-        let mut config: Config = url.parse().map_err(|_| StoreError::Url(url.to_owned()))?;
-        config.application_name("nucleon");
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT);
-        }
-        let mut session = Session::open(&config, None, &[]).await?;
+        let database = Database::parse(url)?;
+        let mut session = Session::open(&database, None, &[]).await?;
         let birth = migrate(&mut session).await?;
         let this = Self {
-            config,
+            database,
             id: birth.id,
             writing: Mutex::default(),
             holding: Mutex::default(),
@@ -90,7 +87,7 @@ impl Postgres {
     ) -> Result<&'a mut Session, StoreError> {
         if slot.as_ref().is_none_or(|s| s.client.is_closed()) {
             **slot = None;
-            **slot = Some(Session::open(&self.config, Some(self.id), statements).await?);
+            **slot = Some(Session::open(&self.database, Some(self.id), statements).await?);
         }
         slot.as_mut().ok_or(StoreError::Ended)
     }
@@ -123,7 +120,7 @@ impl Postgres {
     }
 
     pub(crate) async fn load(&self) -> Result<Snapshot, StoreError> {
-        let session = Session::open(&self.config, Some(self.id), &[]).await?;
+        let session = Session::open(&self.database, Some(self.id), &[]).await?;
         let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
         session
             .client
@@ -279,7 +276,7 @@ impl Postgres {
         let wait = async {
             let mut slot = self.listening.lock().await;
             if slot.as_ref().is_none_or(Listener::is_over) {
-                *slot = Listener::open(&self.config).await.ok();
+                *slot = Listener::open(&self.database).await.ok();
             }
             match slot.as_ref() {
                 Some(listener) => listener.heard.notified().await,

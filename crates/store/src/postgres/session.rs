@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt, future::try_join_all, stream::poll_fn};
 use tokio::{sync::Notify, task::AbortHandle, time::timeout};
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement};
+use tokio_postgres::{AsyncMessage, Client, Statement};
 use uuid::Uuid;
 
-use super::{SLOW, failed};
+use super::{SLOW, database::Database, failed};
 use crate::types::StoreError;
 
 /// The channel on which writers tell that the log has grown.
@@ -45,12 +45,12 @@ impl Session {
     /// Connects, checks that the database keeps what it acknowledges and that it is still the
     /// store with that id, and prepares statements.
     pub(super) async fn open(
-        config: &Config,
+        database: &Database,
         id: Option<Uuid>,
         statements: &[&str],
     ) -> Result<Self, StoreError> {
         within(SLOW, async {
-            let (client, pump) = connect(config, None).await?;
+            let (client, pump) = connect(database, None).await?;
             let mut this = Self {
                 client,
                 statements: Vec::new(),
@@ -120,10 +120,10 @@ fn read_id(text: &str) -> Result<Uuid, StoreError> {
 
 /// Makes the connection. Notifications, where `heard` wants them, wake it.
 async fn connect(
-    config: &Config,
+    database: &Database,
     heard: Option<Arc<Notify>>,
 ) -> Result<(Client, AbortHandle), StoreError> {
-    let (client, mut connection) = config.connect(NoTls).await.map_err(failed("be reached"))?;
+    let (client, mut connection) = database.connect().await?;
     let pump = tokio::spawn(async move {
         let mut messages = poll_fn(move |context| connection.poll_message(context));
         while let Some(Ok(message)) = messages.next().await {
@@ -156,10 +156,10 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    pub(super) async fn open(config: &Config) -> Result<Self, StoreError> {
+    pub(super) async fn open(database: &Database) -> Result<Self, StoreError> {
         within(SLOW, async {
             let heard = Arc::new(Notify::new());
-            let (client, pump) = connect(config, Some(heard.clone())).await?;
+            let (client, pump) = connect(database, Some(heard.clone())).await?;
             let this = Self {
                 client,
                 pump,

@@ -6,10 +6,13 @@
 //! that nothing is left behind by a test that is killed.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
     net::{Ipv4Addr, TcpListener, TcpStream},
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -110,6 +113,29 @@ impl Server {
             );
             sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Has it speak TLS with a certificate, ask clients for theirs and check these by `clients`,
+    /// and believe whom a line of `pg_hba.conf` says.
+    ///
+    /// # Panics
+    /// When a file can't be copied, or the server does not take it.
+    pub fn encrypt(&self, [certificate, key, clients]: [&Path; 3], believed: &str) {
+        let data = self.folder.path().join("data");
+        for (from, name) in [
+            (certificate, "server.crt"),
+            (key, "server.key"),
+            (clients, "root.crt"),
+        ] {
+            let to = data.join(name);
+            fs::copy(from, &to).expect("a file for PostgreSQL");
+            fs::set_permissions(&to, Permissions::from_mode(0o600)).expect("its own");
+            give(&to).expect("PostgreSQL's");
+        }
+        self.psql("ALTER SYSTEM SET ssl_ca_file = 'root.crt'");
+        self.psql("ALTER SYSTEM SET ssl = on");
+        fs::write(data.join("pg_hba.conf"), format!("{believed}\n")).expect("written");
+        self.psql("SELECT pg_reload_conf()");
     }
 
     fn is_up(&self) -> bool {
