@@ -5,14 +5,22 @@ use tokio_postgres::{error::SqlState, types::ToSql};
 
 use super::{
     SLOW, failed,
-    session::{CHANNEL, Session, within},
+    session::{CHANNEL, Prepare, Session, within},
 };
 use crate::types::{AppendError, StoreError, Transaction, last_of_each};
 
 type Parameter<'a> = &'a (dyn ToSql + Sync);
 
+/// A prepared statement's plan is kept, and may have been made while the tables were small or
+/// nothing was known of them: it would read all resources through to delete one of them, for as
+/// long as the database has not counted anew. An append only ever looks rows up.
+pub(super) const APPEND: Prepare = Prepare {
+    settings: "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off",
+    statements: &STATEMENTS,
+};
+
 /// The statements of an append, in the order in which a writing session prepares them.
-pub(super) const APPEND: [&str; 4] = [
+const STATEMENTS: [&str; 4] = [
     "UPDATE head SET revision = $3 WHERE one = 1 AND epoch = $1 AND revision = $2",
     "INSERT INTO log (revision, position, epoch, kind, id, operation, project, document)
      SELECT r, p, $1, k, i, o, j, d FROM unnest($2::bigint[], $3::bigint[], $4::text[],

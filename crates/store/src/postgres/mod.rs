@@ -24,7 +24,7 @@ use uuid::Uuid;
 use self::{
     append::{APPEND, Rows, is_serialisation, write},
     database::Database,
-    session::{Listener, Session, within},
+    session::{Listener, Prepare, Session, within},
 };
 use crate::{
     schema,
@@ -43,8 +43,15 @@ const PIECE: usize = 1_000;
 /// Milliseconds since 1970 by the database's clock, the only one that leases look at.
 const NOW: &str = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)";
 
-const TAIL: [&str; 1] = ["SELECT revision, kind, id, project, document FROM log
-     WHERE revision > $1 ORDER BY revision, position LIMIT $2"];
+const NOTHING: Prepare = Prepare {
+    settings: "",
+    statements: &[],
+};
+const TAIL: Prepare = Prepare {
+    settings: "",
+    statements: &["SELECT revision, kind, id, project, document FROM log
+     WHERE revision > $1 ORDER BY revision, position LIMIT $2"],
+};
 
 #[derive(Debug)]
 pub(crate) struct Postgres {
@@ -66,7 +73,7 @@ fn failed(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> StoreErr
 impl Postgres {
     pub(crate) async fn open(url: &str) -> Result<(Self, Birth), StoreError> {
         let database = Database::parse(url)?;
-        let mut session = Session::open(&database, None, &[]).await?;
+        let mut session = Session::open(&database, None, &NOTHING).await?;
         let birth = migrate(&mut session).await?;
         let this = Self {
             database,
@@ -83,11 +90,11 @@ impl Postgres {
     async fn session<'a>(
         &self,
         slot: &'a mut MutexGuard<'_, Option<Session>>,
-        statements: &[&str],
+        prepare: &Prepare,
     ) -> Result<&'a mut Session, StoreError> {
         if slot.as_ref().is_none_or(|s| s.client.is_closed()) {
             **slot = None;
-            **slot = Some(Session::open(&self.database, Some(self.id), statements).await?);
+            **slot = Some(Session::open(&self.database, Some(self.id), prepare).await?);
         }
         slot.as_mut().ok_or(StoreError::Ended)
     }
@@ -102,7 +109,7 @@ impl Postgres {
     ) -> Result<Vec<Row>, StoreError> {
         let mut slot = self.holding.lock().await;
         for _ in 1..TRIES {
-            let session = self.session(&mut slot, &[]).await?;
+            let session = self.session(&mut slot, &NOTHING).await?;
             let query = async {
                 let rows = session.client.query(statement, parameters).await;
                 rows.map_err(failed(doing))
@@ -120,7 +127,7 @@ impl Postgres {
     }
 
     pub(crate) async fn load(&self) -> Result<Snapshot, StoreError> {
-        let session = Session::open(&self.database, Some(self.id), &[]).await?;
+        let session = Session::open(&self.database, Some(self.id), &NOTHING).await?;
         let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
         session
             .client

@@ -41,13 +41,21 @@ pub(super) async fn within<T, E: Into<StoreError>>(
     }
 }
 
+/// What a session is made ready for.
+#[derive(Debug)]
+pub(super) struct Prepare {
+    /// Settings that make it quick; databases that don't know them are asked in vain.
+    pub(super) settings: &'static str,
+    pub(super) statements: &'static [&'static str],
+}
+
 impl Session {
     /// Connects, checks that the database keeps what it acknowledges and that it is still the
     /// store with that id, and prepares statements.
     pub(super) async fn open(
         database: &Database,
         id: Option<Uuid>,
-        statements: &[&str],
+        prepare: &Prepare,
     ) -> Result<Self, StoreError> {
         within(SLOW, async {
             let (client, pump) = connect(database, None).await?;
@@ -66,7 +74,9 @@ impl Session {
                 .batch_execute(&format!("NOTIFY {CHANNEL}"))
                 .await
                 .is_ok();
-            let prepared = statements.iter().map(|text| this.client.prepare(text));
+            let _ = this.client.batch_execute(prepare.settings).await;
+            let prepared = prepare.statements.iter();
+            let prepared = prepared.map(|text| this.client.prepare(text));
             this.statements = try_join_all(prepared)
                 .await
                 .map_err(failed("prepare a statement"))?;
