@@ -2,6 +2,7 @@
 
 mod breaks;
 mod distributed;
+mod failover;
 
 use crate::rig::{Rig, chain, lost, tail};
 use crate::underlay::{guest, join_by_hand};

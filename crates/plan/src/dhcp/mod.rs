@@ -171,8 +171,8 @@ fn metadata(draft: &mut Draft<'_>, served: &Served<'_>, why: &Why) {
     let Served { ns, device, .. } = served;
     let has_v6 = served.subnets.iter().any(|subnet| subnet.ip_version() == 6);
     draft.address(ns, device, METADATA_V4.into(), why.clone());
-    if has_v6 && let Ok(net) = IpNet::new(METADATA_V6, 64) {
-        draft.address(ns, device, net, why.clone());
+    if has_v6 {
+        metadata_v6(draft, ns, device, why);
     }
     let settings = &draft.settings.metadata;
     let isolated = served.with_dhcp().any(|subnet| served.is_isolated(subnet));
@@ -192,6 +192,16 @@ fn metadata(draft: &mut Draft<'_>, served: &Served<'_>, why: &Why) {
     if has_v6 {
         listen(METADATA_V6, Some(device));
     }
+}
+
+/// The metadata address of IPv6, on one of maybe several servers of a network: they all have it, and
+/// a guest asks whichever it found. So it is not given up because another has it too.
+pub(crate) fn metadata_v6(draft: &mut Draft<'_>, ns: &NsName, device: &str, why: &Why) {
+    if let Ok(net) = IpNet::new(METADATA_V6, 64) {
+        draft.address(ns, device, net, why.clone());
+    }
+    let key = format!("net.ipv6.conf.{device}.accept_dad");
+    draft.sysctl(ns, &key, "0", why.clone());
 }
 
 /// Replies to DHCP clients get their checksums filled in: some clients look at them.

@@ -7,7 +7,7 @@ use host::{Merge, NsName, Why, netns::Listener};
 use intent::{FloatingIp, Port, Router};
 use ipnet::IpNet;
 
-use crate::Draft;
+use crate::{Draft, dhcp::metadata_v6};
 
 pub(super) struct Site<'a> {
     pub(super) router: &'a Router,
@@ -55,6 +55,9 @@ pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
     for (device, port) in &site.inside {
         device_with_addresses(draft, &site.ns, device, port);
     }
+    if site.metadata && !site.router.distributed {
+        metadata_without_dhcp(draft, site);
+    }
     if let Some(outside) = site.gateway() {
         device_with_addresses(draft, &site.ns, &outside.device, outside.port);
         accept_announcements(draft, site, outside);
@@ -73,6 +76,18 @@ pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
             dev: None,
             process: None,
         });
+    }
+}
+
+/// In IPv6 the metadata address is a neighbour's. Where a network has a DHCP server that is the one;
+/// where it has none, the router.
+fn metadata_without_dhcp(draft: &mut Draft<'_>, site: &Site<'_>) {
+    for (device, port) in &site.inside {
+        let has_v6 = port.addresses().any(|address| address.is_ipv6());
+        let mut subnets = draft.subnets_of(port.network_id);
+        if has_v6 && !subnets.any(|subnet| subnet.enable_dhcp) {
+            metadata_v6(draft, &site.ns, device, &Why::of("port", port.id));
+        }
     }
 }
 
