@@ -17,7 +17,7 @@ use crate::machine::{Applied, Change, Machine, Problem};
 use crate::openflow::Heard;
 use crate::ours::{self, Bounds, Waiting};
 use crate::ports::{Changes, Ports};
-use crate::server::{Dial, DialError, Held, HoldReason, Question, Server, Told};
+use crate::server::{Dial, DialError, Held, HoldReason, Intake, Question, Server, Told};
 
 mod told;
 
@@ -79,10 +79,7 @@ pub struct Agent {
     compiler: Compiler,
     planned: Option<Planned>,
     numbers: Option<Numbers>,
-    held: Option<Held>,
-    /// What the server is telling since it was reached, until it says that this is all.
-    incoming: Option<Held>,
-    holding: Option<(HoldReason, Held)>,
+    intake: Intake,
     server: Option<Server>,
     reports: bool,
     events: mpsc::UnboundedReceiver<Event>,
@@ -134,9 +131,7 @@ impl Agent {
             compiler: Compiler::default(),
             planned: None,
             numbers: None,
-            held,
-            incoming: None,
-            holding: None,
+            intake: Intake::new(held),
             server,
             reports,
             events,
@@ -243,7 +238,7 @@ impl Agent {
     /// when the machine or the intent is not known.
     pub async fn pass(&mut self, apply: bool) -> Option<Pass> {
         let started = Instant::now();
-        let view = self.held.as_ref()?.view.clone();
+        let view = self.intake.held()?.view.clone();
         if !self.machine.ovsdb.cache().live {
             return None;
         }
@@ -329,7 +324,7 @@ impl Agent {
         self.passes += 1;
         self.log(&pass);
         crate::metrics::METRICS.pass(&pass);
-        let held = self.held.as_ref();
+        let held = self.intake.held();
         let view = held.map(|held| held.view.clone()).unwrap_or_default();
         let changes = self.ports.changes(&view, &pass);
         if self.connected && (!changes.is_empty() || self.report_is_due()) {
@@ -385,8 +380,8 @@ impl Agent {
             routers_down: changes.routers_down.clone(),
             routers_failed: changes.routers_failed.clone(),
             notes: Vec::new(),
-            hold: self.holding.as_ref().map(|(reason, _)| reason.to_string()),
-            revision: self.held.as_ref().map_or(0, |held| held.revision),
+            hold: self.intake.hold_reason().map(HoldReason::to_string),
+            revision: self.intake.held().map_or(0, |held| held.revision),
             started: self.passes == 0,
         };
         match server.report(&report).await {
@@ -456,7 +451,7 @@ impl Agent {
         if self.unsaved.take().is_none() {
             return;
         }
-        if let Some(held) = &self.held
+        if let Some(held) = self.intake.held()
             && let Err(error) = held.save(&self.config.state_dir.join("view.json"))
         {
             tracing::warn!(%error, "the view could not be kept");
@@ -471,7 +466,7 @@ impl Agent {
                 () = tokio::time::sleep_until(end) => return,
                 event = self.events.recv() => {
                     let Some(event) = event else { return };
-                    let has_said = matches!(event, Event::Told(Told::Synced { .. }));
+                    let has_said = matches!(event, Event::Told(Told::Step(_)));
                     self.take(event).await;
                     if has_said {
                         return;
@@ -490,7 +485,7 @@ impl Agent {
             tokio::select! {
                 () = tokio::time::sleep_until(end) => break,
                 event = self.events.recv() => {
-                    synced |= matches!(event, Some(Event::Told(Told::Synced { .. })));
+                    synced |= matches!(event, Some(Event::Told(Told::Step(_))));
                     if let Some(event) = event {
                         self.take(event).await;
                     }
@@ -500,7 +495,7 @@ impl Agent {
         if !self.machine.ovsdb.cache().live {
             return Err(StartError::NoDatabase(patience));
         }
-        if self.held.is_none() {
+        if self.intake.held().is_none() {
             return Err(StartError::NoView);
         }
         self.machine.settle(&self.settings).await;
@@ -508,7 +503,7 @@ impl Agent {
     }
 
     pub fn view(&self) -> Option<&View> {
-        self.held.as_ref().map(|held| &*held.view)
+        self.intake.held().map(|held| &*held.view)
     }
 }
 

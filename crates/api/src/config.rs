@@ -102,7 +102,7 @@ pub struct Metadata {
 pub struct Limits {
     /// Bytes of one request's body.
     pub body: usize,
-    /// Connections at once; more wait.
+    /// Connections at once, of clients and of hosts each; more wait.
     pub connections: usize,
     /// Requests at once; more are told to come back.
     pub requests: usize,

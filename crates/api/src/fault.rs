@@ -42,6 +42,7 @@ plain! {
     not_acceptable NOT_ACCEPTABLE "HTTPNotAcceptable"
         "The server could not comply with the request since it is either malformed or otherwise incorrect.";
     invalid_body BAD_REQUEST "HTTPBadRequest" "Body contains invalid data";
+    too_slow REQUEST_TIMEOUT "HTTPRequestTimeout" "The request's body took too long to arrive.";
     too_large PAYLOAD_TOO_LARGE "HTTPRequestEntityTooLarge" "Request is too large.";
     /// The request may be good; the store can't take it now.
     unavailable SERVICE_UNAVAILABLE "HTTPServiceUnavailable"
@@ -51,6 +52,8 @@ plain! {
     /// The store broke off while it wrote.
     unknown_outcome GATEWAY_TIMEOUT "HTTPGatewayTimeout"
         "The store broke off: it is not known whether the request was done.";
+    too_late GATEWAY_TIMEOUT "HTTPGatewayTimeout"
+        "It took too long: it is not known whether the request was done.";
     not_authorized FORBIDDEN "NotAuthorized" "Not authorized.";
     internal INTERNAL_SERVER_ERROR "HTTPInternalServerError"
         "Request Failed: internal server error while processing your request.";

@@ -140,6 +140,7 @@ async fn agents(config: &Config, api: Arc<Api>) -> Result<Listener, RunError> {
         listener,
         tls,
         tokens,
+        connections: config.limits.connections,
     })
 }
 

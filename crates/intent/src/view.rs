@@ -21,6 +21,7 @@
 mod cut;
 mod follow;
 mod reach;
+mod summary;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,6 +37,7 @@ use crate::{id::*, noun::*, state::Pair};
 
 pub use cut::view;
 pub use follow::{Steps, steps};
+pub use summary::{Holding, Summary};
 
 /// A port elsewhere on a network that this host has: what layer 2 population tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +117,10 @@ macro_rules! items {
 
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum ItemKind { $(#[serde(rename = $word)] $type),* }
+
+        impl ItemKind {
+            pub const ALL: &'static [ItemKind] = &[$(ItemKind::$type),*];
+        }
 
         $(impl From<Arc<$type>> for Item {
             fn from(value: Arc<$type>) -> Self {

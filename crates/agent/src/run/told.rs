@@ -9,91 +9,54 @@
 use std::time::Instant;
 
 use super::Agent;
-use crate::metrics::METRICS;
 use crate::ports::Changes;
-use crate::server::{Held, HoldReason, Mark, Told};
-
-/// How much of a host's items may go at once on connecting, by a server that shows no history.
-const SHARE: f64 = 0.1;
+use crate::server::{HoldReason, Step, Told};
 
 impl Agent {
     pub(super) async fn told(&mut self, told: Told) {
         match told {
+            // Who asked may have gone.
+            Told::Connecting(say) => drop(say.send(self.intake.say())),
             Told::Connected => {
                 self.connected = true;
-                self.incoming = Some(Held::default());
                 // Who does not know of us has no view for us.
                 self.reported_at = None;
                 self.report(Changes::default()).await;
             }
-            Told::Lost => {
-                self.connected = false;
-                self.incoming = None;
-            }
-            Told::Changed {
-                difference,
-                revision,
-            } => {
-                let target = match (&mut self.incoming, &mut self.holding) {
-                    (Some(incoming), _) => incoming,
-                    (None, Some((_, pending))) => pending,
-                    (None, None) => self.held.get_or_insert_default(),
-                };
-                METRICS.told(difference.put.len() + difference.remove.len());
-                target.view.follow(difference);
-                target.revision = target.revision.max(revision);
-                self.unsaved.get_or_insert_with(Instant::now);
-            }
-            Told::Synced { store, revision } => self.synced(store, revision).await,
+            Told::Lost => self.connected = false,
+            Told::Step(step) => self.step(step).await,
             Told::Marked(mark) => {
-                let target = match &mut self.holding {
-                    Some((_, pending)) => Some(pending),
-                    None => self.held.as_mut(),
-                };
-                if let Some(target) = target {
-                    // An older mark says as much about a view that is the same.
-                    let told_since = |old: &Mark| old.revision < target.revision;
-                    if target.mark.as_ref().is_none_or(told_since) {
-                        self.unsaved.get_or_insert_with(Instant::now);
-                    }
-                    target.mark = Some(mark);
+                if self.intake.mark(mark) {
+                    self.unsaved.get_or_insert_with(Instant::now);
                 }
             }
             Told::Asked(asked) => self.asked(asked).await,
         }
     }
 
-    async fn synced(&mut self, store: String, revision: u64) {
-        let Some(mut told) = self.incoming.take() else {
-            if let Some(held) = &mut self.held {
-                held.revision = held.revision.max(revision);
-            }
+    async fn step(&mut self, step: Step) {
+        self.unsaved.get_or_insert_with(Instant::now);
+        if !self.intake.take(step) {
             return;
-        };
-        (told.store, told.revision) = (store, revision);
-        let mut reason = self.held.as_ref().and_then(|held| held.judge(&told, SHARE));
-        if matches!(reason, Some(HoldReason::TakesAway { .. })) && self.history_continues().await {
-            tracing::info!("much is taken away, by a server that has what this host was told");
-            reason = None;
         }
         self.ports.forget();
-        match reason {
-            None => {
-                self.holding = None;
-                self.held = Some(told);
-                self.unsaved.get_or_insert_with(Instant::now);
-            }
-            Some(reason) => {
-                tracing::error!(%reason, "holding still until an operator confirms");
-                self.holding = Some((reason, told));
-            }
+        let much = matches!(
+            self.intake.hold_reason(),
+            Some(HoldReason::TakesAway { .. })
+        );
+        if much && self.history_continues().await {
+            tracing::info!("much is taken away, by a server that has what this host was told");
+            self.intake.confirm();
+        }
+        if let Some(reason) = self.intake.hold_reason() {
+            tracing::error!(%reason, "holding still until an operator confirms");
         }
     }
 
     /// Whether the server's log still holds what this host was told last: then what it takes away
     /// was taken away since, by somebody who meant it.
     async fn history_continues(&self) -> bool {
-        let mark = self.held.as_ref().and_then(|held| held.mark.as_ref());
+        let mark = self.intake.held().and_then(|held| held.mark.as_ref());
         let (Some(mark), Some(server)) = (mark, &self.server) else {
             return false;
         };
@@ -107,13 +70,10 @@ impl Agent {
 
     /// An operator believes the server: what was held back is acted upon.
     pub(super) fn confirm(&mut self) -> bool {
-        match self.holding.take() {
-            Some((_, told)) => {
-                self.held = Some(told);
-                self.unsaved.get_or_insert_with(Instant::now);
-                true
-            }
-            None => false,
+        let confirmed = self.intake.confirm();
+        if confirmed {
+            self.unsaved.get_or_insert_with(Instant::now);
         }
+        confirmed
     }
 }

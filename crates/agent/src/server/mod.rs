@@ -2,9 +2,11 @@
 //! what became of it.
 mod dial;
 mod held;
+mod intake;
 mod watch;
 
 pub use dial::{Dial, DialError};
 pub(crate) use held::write_whole;
 pub use held::{Held, HoldReason, Mark};
+pub use intake::{Base, Intake, Step};
 pub use watch::{Agent, Question, Report, Server, Told};

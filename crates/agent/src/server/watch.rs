@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::Method;
-use intent::view::{Difference, Item, ItemKey};
+use intent::view::{Difference, Holding, Item, ItemKey};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::dial::Dial;
 use super::held::Mark;
+use super::intake::{Base, Step};
 
 /// Silence after which a server counts as gone; it sends a heartbeat well within it.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -23,12 +24,14 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Line {
+    /// Whether what comes is the whole view, or the difference to what this host said it holds.
+    Begins {
+        whole: bool,
+    },
     Put {
-        revision: u64,
         item: Item,
     },
     Remove {
-        revision: u64,
         key: ItemKey,
     },
     /// Everything up to here is the view as the server has it.
@@ -59,16 +62,11 @@ fn deadline() -> u64 {
 /// What the server tells the agent's loop.
 #[derive(Debug)]
 pub enum Told {
-    /// The stream stands; what comes until `Synced` is the whole view.
+    /// A stream is about to be asked for: what does the host hold?
+    Connecting(oneshot::Sender<Option<Holding>>),
+    /// The stream stands.
     Connected,
-    Changed {
-        difference: Difference,
-        revision: u64,
-    },
-    Synced {
-        store: String,
-        revision: u64,
-    },
+    Step(Step),
     Marked(Mark),
     Asked(Question),
     /// The stream broke.
@@ -155,14 +153,17 @@ impl Server {
         told: &mpsc::UnboundedSender<Told>,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let path = format!("/v1/hosts/{}/watch", self.host);
-        let mut body = self
-            .dial
-            .ask(Method::GET, &path, Vec::new())
-            .await?
-            .into_body();
+        let (say, said) = oneshot::channel();
+        told.send(Told::Connecting(say))?;
+        let holding = match said.await? {
+            Some(holding) => serde_json::to_vec(&holding)?,
+            None => Vec::new(),
+        };
+        let answer = self.dial.ask(Method::POST, &path, holding).await?;
+        let mut body = answer.into_body();
         tracing::info!(server = self.dial.server(), "watching the server");
         told.send(Told::Connected)?;
-        let mut lines = Lines::default();
+        let (mut lines, mut stream) = (Lines::default(), Stream::default());
         while let Ok(Some(frame)) = tokio::time::timeout(SILENCE, body.frame()).await {
             let Ok(frame) = frame else {
                 break;
@@ -171,7 +172,7 @@ impl Server {
                 lines.push(bytes);
             }
             while let Some(line) = lines.take() {
-                if let Some(event) = read(&line)? {
+                if let Some(event) = stream.read(&line)? {
                     told.send(event)?;
                 }
             }
@@ -222,35 +223,61 @@ impl Server {
     }
 }
 
-fn read(line: &[u8]) -> Result<Option<Told>, serde_json::Error> {
-    if line.iter().all(u8::is_ascii_whitespace) {
-        return Ok(None);
+/// Gathers lines into steps: what broke off in the middle of one has told nothing.
+#[derive(Debug)]
+struct Stream {
+    base: Base,
+    coming: Difference,
+}
+
+impl Default for Stream {
+    fn default() -> Stream {
+        Stream {
+            base: Base::Nothing,
+            coming: Difference::default(),
+        }
     }
-    let one = |put: Vec<Item>, remove: Vec<ItemKey>| Difference { put, remove };
-    Ok(match serde_json::from_slice(line)? {
-        Line::Put { revision, item } => Some(Told::Changed {
-            difference: one(vec![item], vec![]),
-            revision,
-        }),
-        Line::Remove { revision, key } => Some(Told::Changed {
-            difference: one(vec![], vec![key]),
-            revision,
-        }),
-        Line::Synced { store, revision } => Some(Told::Synced { store, revision }),
-        Line::Mark(mark) => Some(Told::Marked(mark)),
-        Line::Ask {
-            id,
-            question,
-            parameters,
-            deadline_seconds,
-        } => Some(Told::Asked(Question {
-            id,
-            question,
-            parameters,
-            deadline: Duration::from_secs(deadline_seconds),
-        })),
-        Line::Heartbeat | Line::Unknown => None,
-    })
+}
+
+impl Stream {
+    fn read(&mut self, line: &[u8]) -> Result<Option<Told>, serde_json::Error> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        Ok(match serde_json::from_slice(line)? {
+            Line::Begins { whole } => {
+                self.base = if whole { Base::Nothing } else { Base::Said };
+                None
+            }
+            Line::Put { item } => {
+                self.coming.put.push(item);
+                None
+            }
+            Line::Remove { key } => {
+                self.coming.remove.push(key);
+                None
+            }
+            Line::Synced { store, revision } => Some(Told::Step(Step {
+                base: std::mem::replace(&mut self.base, Base::Last),
+                difference: std::mem::take(&mut self.coming),
+                store,
+                revision,
+            })),
+            Line::Mark(mark) => Some(Told::Marked(mark)),
+            Line::Ask {
+                id,
+                question,
+                parameters,
+                deadline_seconds,
+            } => Some(Told::Asked(Question {
+                id,
+                question,
+                parameters,
+                deadline: Duration::from_secs(deadline_seconds),
+            })),
+            Line::Heartbeat | Line::Unknown => None,
+        })
+    }
 }
 
 /// Cuts bytes into lines.
@@ -295,29 +322,40 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_read_and_later_ones_are_passed_over() {
+    fn lines_are_gathered_into_steps_and_later_kinds_are_passed_over() {
+        let mut stream = Stream::default();
+        let begins: &[u8] = br#"{"event":"begins","whole":false}"#;
         let put = br#"{"event":"put","revision":3,"item":{"kind":"peer","value":{"host":"c2"}}}"#;
-        assert!(matches!(
-            read(put),
-            Ok(Some(Told::Changed { revision: 3, .. }))
-        ));
         let remove = br#"{"event":"remove","revision":4,"key":{"kind":"peer","key":"c2"}}"#;
-        assert!(
-            matches!(read(remove), Ok(Some(Told::Changed { difference, .. })) if difference.remove.len() == 1)
-        );
+        for line in [begins, put, remove, br#"{"event":"tomorrow","x":1}"#, b"\n"] {
+            assert!(matches!(stream.read(line), Ok(None)));
+        }
         let synced = br#"{"event":"synced","store":"s","revision":4}"#;
-        assert!(matches!(read(synced), Ok(Some(Told::Synced { .. }))));
+        let Ok(Some(Told::Step(step))) = stream.read(synced) else {
+            panic!("a mark ends a step");
+        };
+        assert_eq!((step.base, step.revision), (Base::Said, 4));
+        assert_eq!(
+            (step.difference.put.len(), step.difference.remove.len()),
+            (1, 1)
+        );
+        let Ok(Some(Told::Step(step))) = stream.read(synced) else {
+            panic!("and so does the next");
+        };
+        assert!(step.base == Base::Last && step.difference.is_empty());
         let mark = br#"{"event":"mark","revision":4,"mark":"a1"}"#;
         assert!(matches!(
-            read(mark),
+            stream.read(mark),
             Ok(Some(Told::Marked(Mark { revision: 4, .. })))
         ));
         let ask = br#"{"event":"ask","id":"7","question":"drift","deadline_seconds":5}"#;
         assert!(
-            matches!(read(ask), Ok(Some(Told::Asked(asked))) if asked.deadline == Duration::from_secs(5))
+            matches!(stream.read(ask), Ok(Some(Told::Asked(asked))) if asked.deadline == Duration::from_secs(5))
         );
-        assert!(matches!(read(br#"{"event":"heartbeat"}"#), Ok(None)));
-        assert!(matches!(read(br#"{"event":"tomorrow","x":1}"#), Ok(None)));
-        assert!(read(b"{").is_err());
+        assert!(matches!(stream.read(br#"{"event":"heartbeat"}"#), Ok(None)));
+        assert!(stream.read(b"{").is_err());
+        // Without a word on it, it is the whole view.
+        let first = Stream::default().read(synced);
+        assert!(matches!(first, Ok(Some(Told::Step(step))) if step.base == Base::Nothing));
     }
 }

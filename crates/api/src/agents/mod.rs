@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! GET  /v1/hosts/HOST/watch       the view, "synced", then every change; heartbeats in between
+//! POST /v1/hosts/HOST/watch       the same for a host that says what it holds: it gets no more
+//!                                 than the difference
 //! POST /v1/hosts/HOST/status      what came up and down, the agents that the host's process is
 //! POST /v1/hosts/HOST/answers/ID  the answer to a question of the stream
 //! ```
@@ -66,24 +68,33 @@ impl Agents {
             .ok_or_else(absent)?;
         let id = uuid::Uuid::new_v4().to_string();
         let (answer, answered) = oneshot::channel();
-        lock(&self.waiting).insert(id.clone(), answer);
+        self.await_answer(id.clone(), answer);
         let asked = json!({
             "event": "ask", "id": id, "question": question, "parameters": parameters,
             "deadline_seconds": patience.as_secs(),
         });
-        let sent = line.send(asked).await;
+        // Many questions may wait already for a host that reads nothing.
+        let heard = async {
+            line.send(asked).await.map_err(|_| absent())?;
+            Ok(answered.await.ok())
+        };
         let outcome = tokio::select! {
-            outcome = tokio::time::timeout(patience, answered) => Some(outcome),
+            outcome = tokio::time::timeout(patience, heard) => outcome.unwrap_or(Ok(None)),
             // It went away while it was asked.
-            () = line.closed() => None,
+            () = line.closed() => Err(absent()),
         };
         lock(&self.waiting).remove(&id);
-        sent.map_err(|_| absent())?;
-        let outcome = outcome.ok_or_else(absent)?;
-        outcome.ok().and_then(Result::ok).ok_or(AskError::Late {
+        outcome?.ok_or(AskError::Late {
             host: host.to_owned(),
             seconds: patience.as_secs(),
         })
+    }
+
+    fn await_answer(&self, id: String, answer: oneshot::Sender<Value>) {
+        let mut waiting = lock(&self.waiting);
+        // Who asked may have gone without waiting for the end.
+        waiting.retain(|_, answer| !answer.is_closed());
+        waiting.insert(id, answer);
     }
 
     /// Hosts with a watch.

@@ -1,6 +1,6 @@
 //! The listener itself: connections, who they are, and the three paths.
 
-use std::{collections::BTreeMap, convert::Infallible, path::Path, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
@@ -11,13 +11,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use intent::view::Holding;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tls::TlsAcceptor;
 use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch as told},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch as told},
 };
 
 use super::{elsewhere, moves, report, watch};
@@ -27,6 +28,8 @@ type Body = BoxBody<Bytes, Infallible>;
 
 /// Bytes of a report or an answer: a snapshot of a large host is long.
 const LONGEST: usize = 256 << 20;
+/// How long a host may take to agree on TLS, and to send a request's head.
+const HEAD: Duration = Duration::from_secs(10);
 
 /// Which token proves which host.
 #[derive(Debug, Default)]
@@ -70,6 +73,8 @@ pub struct Listener {
     pub tls: Option<TlsAcceptor>,
     /// `None`: nobody needs a token. Only where nobody else can connect.
     pub tokens: Option<Tokens>,
+    /// Connections at once; more wait.
+    pub connections: usize,
 }
 
 impl std::fmt::Debug for Listener {
@@ -96,12 +101,13 @@ impl Listener {
             tokens: self.tokens,
             certificates: self.tls.is_some(),
         });
+        let connections = Arc::new(Semaphore::new(self.connections));
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = accept(&self.listener, &connections) => accepted,
                 _ = stop.wait_for(|stop| *stop) => return moves.abort(),
             };
-            let Ok((stream, _)) = accepted else {
+            let Some((stream, room)) = accepted else {
                 continue;
             };
             let (shared, tls) = (shared.clone(), self.tls.clone());
@@ -112,7 +118,8 @@ impl Listener {
                     match tls {
                         None => serve(shared, TokioIo::new(stream), None).await,
                         Some(tls) => {
-                            if let Ok(stream) = tls.accept(stream).await {
+                            let agreed = tokio::time::timeout(HEAD, tls.accept(stream));
+                            if let Ok(Ok(stream)) = agreed.await {
                                 let chain = stream.get_ref().1.peer_certificates();
                                 let own = chain.and_then(|chain| chain.first());
                                 let own = own.map(|own| own.clone().into_owned());
@@ -125,7 +132,24 @@ impl Listener {
                     () = serving => {}
                     _ = stop.wait_for(|stop| *stop) => {}
                 }
+                drop(room);
             });
+        }
+    }
+}
+
+/// The next connection, as soon as there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    connections: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    let room = connections.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, room)),
+        Err(error) => {
+            tracing::warn!(%error, "a host's connection can't be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
         }
     }
 }
@@ -135,21 +159,27 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let certificate = Arc::new(certificate);
+    let cut = Arc::new(Notify::new());
+    let is_cut = cut.clone();
     let service = service_fn(move |request| {
-        let (shared, certificate) = (shared.clone(), certificate.clone());
+        let (shared, certificate, cut) = (shared.clone(), certificate.clone(), cut.clone());
         async move {
-            let answer = answer(&shared, (*certificate).as_ref(), request).await;
+            let answer = answer(&shared, (*certificate).as_ref(), &cut, request).await;
             Ok::<_, Infallible>(
                 answer.unwrap_or_else(|fault| plain(fault.status, fault.to_bytes())),
             )
         }
     });
-    let served = hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(io, service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an agent's connection ended badly");
+        .header_read_timeout(HEAD)
+        .serve_connection(io, service);
+    tokio::select! {
+        served = connection => if let Err(error) = served {
+            tracing::debug!(%error, "an agent's connection ended badly");
+        },
+        // A connection that nobody reads from would not end by itself.
+        () = is_cut.notified() => {}
     }
 }
 
@@ -204,6 +234,7 @@ fn is_for(certificate: &CertificateDer<'_>, host: &str) -> bool {
 async fn answer(
     shared: &Shared,
     certificate: Option<&CertificateDer<'_>>,
+    cut: &Arc<Notify>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Fault> {
     let path = crate::neutron::decode(request.uri().path(), false);
@@ -213,7 +244,13 @@ async fn answer(
     };
     shared.prove(host, certificate, &request)?;
     match (request.method(), rest) {
-        (&Method::GET, ["watch"]) => Ok(watching(shared, host)),
+        (&Method::GET, ["watch"]) => Ok(watching(shared, host, None, cut)),
+        (&Method::POST, ["watch"]) => {
+            let body = read(request).await?;
+            // Who can't be understood is told everything.
+            let holding = serde_json::from_slice(&body).ok();
+            Ok(watching(shared, host, holding, cut))
+        }
         (&Method::POST, ["status"]) => {
             let body = read(request).await?;
             let report = serde_json::from_slice(&body).map_err(|error| {
@@ -261,9 +298,21 @@ async fn read(request: Request<Incoming>) -> Result<Bytes, Fault> {
     Ok(body.map_err(|_| Fault::too_large())?.to_bytes())
 }
 
-fn watching(shared: &Shared, host: &str) -> Response<Body> {
-    let (lines, receiver) = mpsc::channel(4);
-    tokio::spawn(watch::watch(shared.api.clone(), host.to_owned(), lines));
+fn watching(
+    shared: &Shared,
+    host: &str,
+    holding: Option<Holding>,
+    cut: &Arc<Notify>,
+) -> Response<Body> {
+    let (pieces, receiver) = mpsc::channel(watch::PIECES);
+    let cut = cut.clone();
+    let way = watch::Way { pieces, cut };
+    tokio::spawn(watch::watch(
+        shared.api.clone(),
+        host.to_owned(),
+        holding,
+        way,
+    ));
     let frames = stream::unfold(receiver, |mut receiver| async move {
         let bytes = receiver.recv().await?;
         Some((Ok::<_, Infallible>(Frame::data(bytes)), receiver))

@@ -21,6 +21,9 @@ pub struct Metrics {
     requests: Family<Call, Counter>,
     seconds: Histogram,
     revision: Gauge<u64, AtomicU64>,
+    watches: Gauge<u64, AtomicU64>,
+    watch_overflows: Counter,
+    watch_cut_offs: Counter,
 }
 
 impl Default for Metrics {
@@ -46,11 +49,28 @@ impl Default for Metrics {
             "The store's revision that is shown",
             revision.clone(),
         );
+        let watches = Gauge::default();
+        registry.register("watches", "Hosts that follow their view", watches.clone());
+        let watch_overflows = Counter::default();
+        registry.register(
+            "watch_overflows",
+            "Times that a host read so slowly that steps of its view were left out for it",
+            watch_overflows.clone(),
+        );
+        let watch_cut_offs = Counter::default();
+        registry.register(
+            "watch_cut_offs",
+            "Hosts that were cut off because they read nothing",
+            watch_cut_offs.clone(),
+        );
         Self {
             registry,
             requests,
             seconds,
             revision,
+            watches,
+            watch_overflows,
+            watch_cut_offs,
         }
     }
 }
@@ -65,8 +85,17 @@ impl Metrics {
         self.seconds.observe(took.as_secs_f64());
     }
 
-    pub(super) fn text(&self, revision: u64) -> String {
+    pub(crate) fn watch_overflowed(&self) {
+        self.watch_overflows.inc();
+    }
+
+    pub(crate) fn watch_cut_off(&self) {
+        self.watch_cut_offs.inc();
+    }
+
+    pub(super) fn text(&self, revision: u64, watches: usize) -> String {
         self.revision.set(revision);
+        self.watches.set(watches as u64);
         let mut text = String::new();
         // Writing into memory does not fail.
         let _ = encode(&mut text, &self.registry);

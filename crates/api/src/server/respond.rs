@@ -68,7 +68,7 @@ pub(super) async fn respond(shared: &Shared, request: Request<Incoming>) -> Resp
     let span = tracing::info_span!("request", id = %id, method = %method, path = %path);
     let work = AssertUnwindSafe(within(shared, request)).catch_unwind();
     let outcome = work.instrument(span.clone()).await.unwrap_or_else(|_| {
-        span.in_scope(|| tracing::error!("a panic ended the request"));
+        span.in_scope(|| tracing::error!(id, "a panic ended the request"));
         Err(Fault::internal())
     });
     let mut response = match outcome {
@@ -87,7 +87,8 @@ pub(super) async fn respond(shared: &Shared, request: Request<Incoming>) -> Resp
     span.in_scope(|| {
         let micros = took.as_micros();
         if status.is_server_error() {
-            tracing::warn!(status = status.as_u16(), micros, "answered");
+            // The span is there only where calls are logged.
+            tracing::warn!(id, status = status.as_u16(), micros, "answered");
         } else if method == Method::GET {
             tracing::debug!(status = status.as_u16(), micros, "answered");
         } else {
@@ -109,9 +110,15 @@ async fn within(
         .requests
         .try_acquire()
         .map_err(|_| Fault::unavailable())?;
-    tokio::time::timeout(shared.limits.time, answer(shared, request))
-        .await
-        .unwrap_or_else(|_| Err(Fault::unavailable()))
+    let changes = !is_read(request.method());
+    let answered = tokio::time::timeout(shared.limits.time, answer(shared, request));
+    answered.await.unwrap_or_else(|_| {
+        // A command that is on its way to the store stays there.
+        Err(match changes {
+            true => Fault::too_late(),
+            false => Fault::unavailable(),
+        })
+    })
 }
 
 /// What those ask who run the server, and load balancers.
@@ -132,7 +139,9 @@ fn plain(shared: &Shared, path: &str) -> Option<Response<Full<Bytes>>> {
         )),
         "/metrics" => {
             let revision = shared.api.hub.state().revision;
-            Some(text(StatusCode::OK, shared.api.metrics.text(revision)))
+            let watches = shared.api.agents.hosts().len();
+            let metrics = shared.api.metrics.text(revision, watches);
+            Some(text(StatusCode::OK, metrics))
         }
         _ => None,
     }
@@ -150,17 +159,17 @@ async fn answer(
         return Ok(render(neutron::versions(&base), &method));
     }
     if path == FOLLOW && method == Method::POST {
-        let told = read(body, shared.limits.body).await?;
+        let told = read(body, shared.limits).await?;
         return Ok(shared.api.hub.handle.hear(&head.headers, &told));
     }
     if elsewhere::is_for_peers(&path) {
-        let told = read(body, shared.limits.body).await?;
+        let told = read(body, shared.limits).await?;
         return elsewhere::answer(&shared.api, &path, &head.headers, &told).await;
     }
     if let Identity::Embedded(service) = &shared.api.identity
         && (path.starts_with("/v3") || path.starts_with("/identity"))
     {
-        let body = read(body, shared.limits.body).await?;
+        let body = read(body, shared.limits).await?;
         return match identity(service, &head, &path, &base, &body).await {
             // Who there is, is written where everything is.
             Err(fault) if fault == Fault::not_writer() => {
@@ -171,7 +180,7 @@ async fn answer(
     }
     if let Some(below) = path.strip_prefix(operators::PATH) {
         let credentials = shared.api.identity.credentials(&head.headers).await?;
-        let body = read(body, shared.limits.body).await?;
+        let body = read(body, shared.limits).await?;
         let caller = shared.api.caller(credentials);
         let reply = operators::answer(&shared.api, &caller, &method, below, &body).await?;
         return Ok(render(reply, &method));
@@ -192,13 +201,13 @@ async fn of_the_cloud(
 ) -> Result<Response<Full<Bytes>>, Fault> {
     let method = head.method.clone();
     if shared.api.hub.handle.follows() && !is_read(&method) {
-        let body = read(body, shared.limits.body).await?;
+        let body = read(body, shared.limits).await?;
         return pass_on(shared, Passed::of(&head, body)).await;
     }
     let credentials = shared.api.identity.credentials(&head.headers).await?;
     if let Some(instance) = path.strip_prefix(metadata::PATH) {
         let caller = shared.api.caller(credentials);
-        let body = read(body, shared.limits.body).await?;
+        let body = read(body, shared.limits).await?;
         return metadata::answer(&shared.api, &caller, &method, instance, &body).await;
     }
     if !accepts_json(&head.headers) {
@@ -208,7 +217,7 @@ async fn of_the_cloud(
         caller: shared.api.caller(credentials),
         query: Query::parse(head.uri.query().unwrap_or_default()),
         if_match: text(&head.headers, "if-match"),
-        body: read(body, shared.limits.body).await?,
+        body: read(body, shared.limits).await?,
         method,
         base,
         path,
@@ -310,11 +319,14 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     })
 }
 
-async fn read(body: Incoming, limit: usize) -> Result<Bytes, Fault> {
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Fault::too_large()),
-        Err(_) => Err(Fault::invalid_body()),
+/// The body, which may take half of the request's time: after it nothing is done yet.
+async fn read(body: Incoming, limits: Limits) -> Result<Bytes, Fault> {
+    let body = Limited::new(body, limits.body).collect();
+    match tokio::time::timeout(limits.time / 2, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Fault::too_large()),
+        Ok(Err(_)) => Err(Fault::invalid_body()),
+        Err(_) => Err(Fault::too_slow()),
     }
 }
 

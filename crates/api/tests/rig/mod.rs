@@ -47,6 +47,15 @@ impl Rig {
     }
 
     pub(crate) async fn with(config: Config, identity: impl FnOnce(Hub) -> Identity) -> Self {
+        Self::beating(config, identity, Duration::from_millis(500)).await
+    }
+
+    /// With heartbeats on hosts' watches that often.
+    pub(crate) async fn beating(
+        config: Config,
+        identity: impl FnOnce(Hub) -> Identity,
+        heartbeat: Duration,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("store.db").display());
         let store = store::Store::open(&url).await.expect("a store");
@@ -64,7 +73,7 @@ impl Rig {
             policy: Policy::read(None).expect("rules"),
             metrics: Metrics::default(),
             agents: Agents::default(),
-            heartbeat: Duration::from_millis(500),
+            heartbeat,
         });
         api.hub
             .submit(Actor::system(), Command::Found)
