@@ -1,6 +1,8 @@
 //! A small cloud that random steps are taken in: few hosts, few projects, tight pools and quotas,
 //! so that commands meet each other.
 
+mod more;
+
 use std::collections::BTreeSet;
 
 use intent::{AgentType, DeviceId, HostName, Kind, State, Timestamp, attrs};
@@ -20,6 +22,16 @@ pub(crate) struct Step {
     a: u16,
     b: u16,
     c: u16,
+    /// Which hosts' streams break before it, and which hosts connect again.
+    connections: u8,
+}
+
+impl Step {
+    /// Whether a host's stream stands after this step, if it stood before.
+    pub(crate) fn is_connected(&self, host: usize, before: bool) -> bool {
+        let drawn = self.connections >> (2 * host) & 3;
+        if before { drawn != 0 } else { drawn == 3 }
+    }
 }
 
 impl Arbitrary for Step {
@@ -27,12 +39,19 @@ impl Arbitrary for Step {
     type Strategy = BoxedStrategy<Self>;
 
     fn arbitrary_with((): ()) -> Self::Strategy {
-        (0..COMMANDS.len(), any::<u16>(), any::<u16>(), any::<u16>())
-            .prop_map(|(what, a, b, c)| Self {
+        (
+            0..COMMANDS.len() + more::MORE.len(),
+            any::<u16>(),
+            any::<u16>(),
+            any::<u16>(),
+            any::<u8>(),
+        )
+            .prop_map(|(what, a, b, c, connections)| Self {
                 what: u8::try_from(what).expect("few commands"),
                 a,
                 b,
                 c,
+                connections,
             })
             .boxed()
     }
@@ -144,6 +163,7 @@ impl World {
                 }
             }
         }
+        world.lay_ground();
         world
     }
 
@@ -169,7 +189,9 @@ impl World {
 
     /// Who asks for what, if there is what the step is about and the API would pass it on.
     pub(crate) fn command(&self, step: &Step) -> Option<(Actor, Command)> {
-        let command = COMMANDS[usize::from(step.what)](self, *step)?;
+        let mut wishes = COMMANDS.iter().chain(more::MORE);
+        let make = wishes.nth(usize::from(step.what))?;
+        let command = make(self, *step)?;
         Some((actor(step.c), command))
     }
 
@@ -538,7 +560,8 @@ impl World {
     }
 
     fn delete_any(&self, step: Step) -> Option<Command> {
-        const KINDS: [Kind; 10] = [
+        const KINDS: [Kind; 11] = [
+            Kind::AddressScope,
             Kind::Network,
             Kind::Subnet,
             Kind::SubnetPool,
