@@ -3,6 +3,8 @@
 //! They were sent to the server that the scenario had been played on, after more had been made
 //! there ([`make`]); so they are here.
 
+use api::identity::{Identity, embedded::Embedded};
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,7 +13,7 @@ use crate::{
     config, headers, is_unlucky,
     listed::{self, Listed},
     requests,
-    rig::Rig,
+    rig::{Answer, Rig},
     transcript,
 };
 
@@ -212,6 +214,8 @@ async fn routed(cloud: &mut Cloud<'_>) {
 
 /// The lists of what is not tried and of what may differ, and how many answers came out how.
 struct Judge {
+    /// A server that believes tokens only.
+    guarded: Rig,
     not_tried: Listed,
     different: Listed,
     equal: usize,
@@ -221,9 +225,25 @@ struct Judge {
     unlucky: bool,
 }
 
+/// Asks as somebody whom the server does not know.
+async fn stranger(guarded: &Rig, request: &Value, headers: &[(&str, String)]) -> Answer {
+    let text = |name: &str| request[name].as_str().unwrap_or_default();
+    let (method, path) = (text("method"), text("path"));
+    guarded.ask(method, path, headers, Bytes::new()).await
+}
+
 impl Judge {
-    fn new() -> Self {
+    async fn new() -> Self {
+        let embedded = |hub| {
+            let settings = api::config::Embedded::default();
+            Identity::Embedded(Box::new(Embedded { hub, settings }))
+        };
+        let guarded = Rig::with(config(), embedded).await;
+        if let Identity::Embedded(service) = &guarded.api.identity {
+            service.begin().await.expect("a first user");
+        }
         Self {
+            guarded,
             not_tried: Listed::under("Errors not tried"),
             different: Listed::under("Errors that differ"),
             equal: 0,
@@ -240,7 +260,14 @@ impl Judge {
             self.left_out += 1;
             return;
         }
-        let answer = ask(rig, request, known).await;
+        let answer = match request["as"].as_str() {
+            Some("-") => stranger(&self.guarded, request, &[]).await,
+            Some("bogus") => {
+                let token = ("x-auth-token", "bogus".to_owned());
+                stranger(&self.guarded, request, &[token]).await
+            }
+            _ => ask(rig, request, known).await,
+        };
         self.unlucky |= is_unlucky(request, &answer);
         let (ours, theirs) = (u64::from(answer.status.as_u16()), &request["status"]);
         let recorded = absent.without(&request["response"]);
@@ -263,7 +290,7 @@ impl Judge {
 async fn judged(absent: &Absent) -> Judge {
     let rig = Rig::start(config()).await;
     let mut known = Known::default();
-    let mut judge = Judge::new();
+    let mut judge = Judge::new().await;
     let mut unlucky = false;
     transcript::play(&rig, &mut known, absent, |request, answer, known| {
         unlucky |= is_unlucky(request, answer);
