@@ -5,7 +5,7 @@ use std::{
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -93,6 +93,21 @@ impl Server {
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait().map(|_| ())
+    }
+
+    /// Tells it to stop, and leaves it to it when.
+    pub fn terminate(&self) -> io::Result<()> {
+        let process = self.child.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &process]).status()?;
+        match told.success() {
+            true => Ok(()),
+            false => Err(io::Error::other("it can't be told to stop")),
+        }
+    }
+
+    /// How it ended, when it did.
+    pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.child.try_wait()
     }
 
     /// Waits until `/readyz` says so, and tells how long that took.

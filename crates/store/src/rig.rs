@@ -3,6 +3,8 @@
 
 mod postgres;
 mod proxy;
+mod sqlite;
 
 pub use postgres::Server;
 pub use proxy::{Cut, Proxy};
+pub use sqlite::Held;

@@ -52,6 +52,7 @@ impl Server {
             secure: self.tls.is_some(),
             requests: Semaphore::new(self.limits.requests),
         });
+        let (listener, tls) = (self.listener, self.tls);
         let connections = Arc::new(Semaphore::new(self.limits.connections));
         let graceful = GracefulShutdown::new();
         loop {
@@ -60,7 +61,7 @@ impl Server {
                 break;
             };
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             let (stream, peer) = match accepted {
@@ -72,12 +73,14 @@ impl Server {
                 }
             };
             let watcher = graceful.watcher();
-            let (shared, tls) = (shared.clone(), self.tls.clone());
+            let (shared, tls) = (shared.clone(), tls.clone());
             tokio::spawn(async move {
                 connection(shared, tls, stream, peer, watcher).await;
                 drop(room);
             });
         }
+        // Who comes now is to go elsewhere at once, not to wait in the kernel's queue.
+        drop(listener);
         if tokio::time::timeout(FAREWELL, graceful.shutdown())
             .await
             .is_err()

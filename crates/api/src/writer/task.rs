@@ -17,6 +17,8 @@ use super::{
 const BATCH: usize = 2_000;
 /// How often a store that is away is asked whether it is back.
 const PROBE: Duration = Duration::from_millis(250);
+/// How long the store may take for a batch before commands are refused rather than queued behind it.
+const LATE: Duration = Duration::from_secs(5);
 /// How long those whose outcome is unknown wait to be told.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The share of an append's time for which the next one waits for those just answered, so that
@@ -76,6 +78,8 @@ pub(crate) struct Writer<'a, D: Decide> {
     revision: u64,
     pending: Batch<D>,
     flight: Option<Flight<D>>,
+    /// The flight takes so long that nothing more is decided until it lands.
+    is_late: bool,
     /// Until when, and for how many commands, the next batch is held back.
     gather: Option<(Instant, usize)>,
     trimmed: u64,
@@ -86,6 +90,7 @@ enum Event<D: Decide> {
     Ask(Option<Ask<D>>),
     Landed(Result<(), AppendError>),
     Gathered,
+    Late,
     Lost,
     Stop,
 }
@@ -107,6 +112,7 @@ impl<'a, D: Decide> Writer<'a, D> {
             epoch: lease.epoch,
             pending: Batch::default(),
             flight: None,
+            is_late: false,
             gather: None,
             trimmed: 0,
         }
@@ -122,6 +128,7 @@ impl<'a, D: Decide> Writer<'a, D> {
                 holding = Holding::begin(&self.shared, self.epoch);
             }
             self.dispatch();
+            let due = self.flight.as_ref().map(|flight| flight.begun + LATE);
             let event = tokio::select! {
                 biased;
                 landed = land(&mut self.flight) => Event::Landed(landed),
@@ -129,8 +136,14 @@ impl<'a, D: Decide> Writer<'a, D> {
                 _ = stopping.wait_for(|stop| *stop), if !self.asks.is_closed() => Event::Stop,
                 ask = self.asks.recv(), if self.pending.changes < BATCH => Event::Ask(ask),
                 () = pause(self.gather) => Event::Gathered,
+                () = overdue(due), if !self.is_late => Event::Late,
             };
             let exit = match event {
+                Event::Ask(Some(ask)) if self.is_late => {
+                    // Whoever asked may have gone.
+                    let _ = ask.reply.send(Err(WriteError::Unavailable));
+                    None
+                }
                 Event::Ask(Some(ask)) => {
                     self.decide(ask);
                     None
@@ -138,6 +151,10 @@ impl<'a, D: Decide> Writer<'a, D> {
                 Event::Ask(None) => return self.finish().await,
                 Event::Gathered => {
                     self.gather = None;
+                    None
+                }
+                Event::Late => {
+                    self.turn_away();
                     None
                 }
                 Event::Landed(landed) => self.landed(landed).await,
@@ -227,7 +244,23 @@ impl<'a, D: Decide> Writer<'a, D> {
         });
     }
 
+    /// What the flight holds is the store's by now; what waits behind it is refused, and was not
+    /// done. Reads go on, and so does all once the flight lands.
+    fn turn_away(&mut self) {
+        let Some(flight) = &self.flight else {
+            return;
+        };
+        tracing::error!("the store takes long: changes are refused until it has taken the last");
+        self.working = flight.published.state.clone();
+        self.revision = flight.published.revision;
+        self.is_late = true;
+        for (reply, _) in mem::take(&mut self.pending).answers {
+            let _ = reply.send(Err(WriteError::Unavailable));
+        }
+    }
+
     async fn landed(&mut self, landed: Result<(), AppendError>) -> Option<Exit> {
+        self.is_late = false;
         match landed {
             Ok(()) => {
                 self.durable();
@@ -463,6 +496,14 @@ async fn land<D: Decide>(flight: &mut Option<Flight<D>>) -> Result<(), AppendErr
         Some(flight) => (&mut flight.append)
             .await
             .unwrap_or(Err(AppendError::Unknown(StoreError::Ended))),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until the flight, if there is one, takes too long.
+async fn overdue(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
     }
 }

@@ -132,6 +132,56 @@ async fn while_the_store_is_away_reads_go_on_and_writes_are_refused_at_once() {
     replica.stop().await;
 }
 
+/// Neither closed nor answering: what is under way may be done yet, what comes behind it is not,
+/// and is told so long before the store is given up.
+#[tokio::test]
+async fn while_the_store_is_slow_reads_go_on_and_writes_are_refused() {
+    let (server, proxy) = rig().await;
+    let replica = start("one", &server.url_at(proxy.port())).await;
+    assert_eq!(insist(&replica, count("a")).await, Ok(1));
+    proxy.set(Cut::Silent);
+    let begun = Instant::now();
+    let handle = &replica.handle;
+    let behind = async {
+        sleep(Duration::from_millis(500)).await;
+        let answer = handle.submit(count("b")).await;
+        assert_eq!(answer, Err(WriteError::Unavailable));
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(7), "{took:?}");
+        // From now on nobody waits.
+        let asked = Instant::now();
+        handle.submit(count("b")).await.expect_err("still slow");
+        let took = asked.elapsed();
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        assert_eq!(handle.published().state.of["a"], 1);
+        proxy.set(Cut::Never);
+    };
+    let (first, ()) = tokio::join!(handle.submit(count("a")), behind);
+    let last = insist(&replica, count("a")).await;
+    let done = u64::from(first.is_ok());
+    assert_eq!(last, Ok(2 + done), "after {first:?}");
+    assert!(!handle.published().state.of.contains_key("b"));
+    replica.stop().await;
+}
+
+/// SQLite's file may be held by somebody who looks into it, or copies it.
+#[tokio::test]
+async fn a_locked_file_refuses_writes_and_comes_back_by_itself() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("db");
+    let replica = start("one", &format!("sqlite:{}", file.display())).await;
+    assert_eq!(insist(&replica, count("a")).await, Ok(1));
+    let held = store::rig::Held::new(&file);
+    for _ in 0..2 {
+        let answer = replica.handle.submit(count("a")).await;
+        assert_eq!(answer, Err(WriteError::Unavailable));
+        assert_eq!(replica.handle.published().state.of["a"], 1);
+    }
+    drop(held);
+    assert_eq!(insist(&replica, count("a")).await, Ok(2));
+    replica.stop().await;
+}
+
 #[tokio::test]
 async fn a_write_waits_for_every_follower_that_holds_a_lease_and_no_longer() {
     let folder = tempfile::tempdir().expect("a folder");
