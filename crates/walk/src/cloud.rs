@@ -141,6 +141,7 @@ pub struct GroupRule {
     pub port_range_min: Option<i32>,
     pub port_range_max: Option<i32>,
     pub remote_ip_prefix: Option<String>,
+    pub remote_address_group_id: Option<String>,
     pub remote_group_id: Option<String>,
 }
 

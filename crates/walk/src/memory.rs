@@ -2,6 +2,7 @@
 //! connections. A walk begins with what was observed and forgets its own additions afterwards.
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use host::ovs::bridge::Flows;
 use host::{Mac, NsName};
@@ -14,7 +15,7 @@ pub struct Memory {
     /// By host and bridge: where `NORMAL` saw a MAC.
     pub fdb: BTreeMap<(String, String), BTreeMap<(u16, Mac), String>>,
     /// By host and bridge: flows that `learn` wrote.
-    pub learned: BTreeMap<(String, String), Flows>,
+    pub learned: BTreeMap<(String, String), Arc<Flows>>,
     /// By who remembers: the MAC of an address.
     pub neighbours: BTreeMap<(Owner, IpAddr), Mac>,
     pub tracked: BTreeMap<Tracker, Vec<Conn>>,

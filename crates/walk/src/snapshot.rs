@@ -71,7 +71,7 @@ impl Parts {
         let mut problems = self.problems;
         problems.extend(wanted.notes);
         Snapshot {
-            world: World::new(wanted.hosts, self.cloud),
+            world: World::imagined(wanted.hosts, self.cloud),
             problems,
         }
     }

@@ -28,6 +28,8 @@ pub struct World {
     pub segments: BTreeMap<String, BTreeSet<Card>>,
     /// The MACs by which the outside is known.
     pub gateways: Vec<host::Mac>,
+    /// Hosts were made of what is wanted of them.
+    as_wanted: bool,
     /// Where hosts differ from what is wanted, once somebody has asked.
     differences: OnceLock<Arc<Vec<Difference>>>,
 }
@@ -77,6 +79,18 @@ impl World {
         };
         world.index();
         world
+    }
+
+    /// A world of hosts that are what is wanted of them.
+    pub fn imagined(hosts: BTreeMap<String, HostState>, cloud: Cloud) -> World {
+        World {
+            as_wanted: true,
+            ..World::new(hosts, cloud)
+        }
+    }
+
+    pub fn is_as_wanted(&self) -> bool {
+        self.as_wanted
     }
 
     /// Look at the hosts as they would be with every difference from what is wanted put right.

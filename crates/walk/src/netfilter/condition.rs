@@ -192,19 +192,19 @@ fn holds_here(
 
 /// Is an address in a set? A member with `nomatch` takes out what a wider one lets in.
 pub(super) fn contains(set: &Ipset, address: IpAddr) -> bool {
-    let matching = set.members.iter().filter_map(|(text, member)| {
-        let net = net(text)?;
+    // Most members are single addresses: of those only one can be it, and none is narrower.
+    if let Some(member) = set.members.get(&address.to_string()) {
+        return !member.options.contains("nomatch");
+    }
+    let ranges = set.members.iter().filter(|(text, _)| text.contains('/'));
+    let matching = ranges.filter_map(|(text, member)| {
+        let net: IpNet = text.parse().ok()?;
         net.contains(&address)
             .then(|| (net.prefix_len(), !member.options.contains("nomatch")))
     });
     matching
         .max_by_key(|(len, _)| *len)
         .is_some_and(|(_, yes)| yes)
-}
-
-fn net(text: &str) -> Option<IpNet> {
-    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    text.parse().ok().or_else(address)
 }
 
 fn tcp_flags(

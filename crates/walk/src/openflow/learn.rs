@@ -1,4 +1,6 @@
 //! `learn`: a flow made out of the frame at hand, for the frames that answer it.
+use std::sync::Arc;
+
 use host::Why;
 use host::ovs::flow::{Flow, FlowKey};
 use host::ovs::matches::{Match, PortRef};
@@ -26,7 +28,8 @@ pub(super) fn learn<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, spec: &Learn) {
         ..Flow::new(spec.cookie, learned, Why::none())
     };
     let bridge = (pipe.host.to_owned(), pipe.name.to_owned());
-    sim.mem.learned.entry(bridge).or_default().insert(key, flow);
+    let learned = sim.mem.learned.entry(bridge).or_default();
+    Arc::make_mut(learned).insert(key, flow);
 }
 
 fn build(pipe: &Pipe<'_>, spec: &Learn) -> (Match, Vec<Action>) {

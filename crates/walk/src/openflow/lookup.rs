@@ -1,6 +1,8 @@
 //! Which flow of a table acts: the matching one of highest priority, and conjunctions: flows that
 //! match a part each, and act when every part of one has matched.
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::Peekable;
+use std::ops::Bound;
 
 use host::ovs::bridge::Flows;
 use host::ovs::flow::{Flow, FlowKey};
@@ -10,54 +12,61 @@ use host::ovs::{Action, Field};
 use super::{Found, Pipe};
 
 /// The flow of a table that acts on the frame.
-pub(super) fn find<'a>(pipe: &Pipe<'a>, learned: Option<&'a Flows>, table: u8) -> Found<'a> {
+pub(super) fn find<'a>(pipe: &Pipe<'a>, learned: &'a Flows, table: u8) -> Found<'a> {
     search(pipe, learned, table, 0)
 }
 
-/// The flows of a table, highest priority first, learned ones among them.
-fn candidates<'a>(
-    flows: &'a Flows,
-    learned: Option<&'a Flows>,
-    table: u8,
-) -> Vec<(&'a FlowKey, &'a Flow)> {
-    let of = |flows: &'a Flows| {
-        let first = FlowKey {
-            table,
-            ..FlowKey::default()
-        };
-        flows
-            .range(first..)
-            .take_while(move |(key, _)| key.table == table)
+/// The flows of a table, highest priority first.
+fn descending(flows: &Flows, table: u8) -> impl Iterator<Item = (&FlowKey, &Flow)> {
+    let first = |table: u8| FlowKey {
+        table,
+        ..FlowKey::default()
     };
-    let mut all: Vec<_> = of(flows).chain(learned.into_iter().flat_map(of)).collect();
-    all.sort_by_key(|(key, _)| std::cmp::Reverse(key.priority));
-    all
+    let end = match table.checked_add(1) {
+        Some(next) => Bound::Excluded(first(next)),
+        None => Bound::Unbounded,
+    };
+    flows.range((Bound::Included(first(table)), end)).rev()
 }
 
-fn search<'a>(pipe: &Pipe<'a>, learned: Option<&'a Flows>, table: u8, conj_id: u32) -> Found<'a> {
-    let all = candidates(&pipe.bridge.flows, learned, table);
-    let mut soft: Vec<(u16, &Flow)> = Vec::new();
-    for group in all.chunk_by(|a, b| a.0.priority == b.0.priority) {
-        for (key, flow) in group {
-            match matches(pipe, &key.matches, conj_id) {
-                Fit::No => {}
-                Fit::Unknown(what) => return Found::Unknown(what),
-                Fit::Yes if is_conjunctive(flow) => {
-                    if conj_id == 0 {
-                        soft.push((key.priority, flow));
-                    }
-                }
-                Fit::Yes => return Found::Flow(key, flow),
+/// The next of two lists that each go down by priority.
+fn next<'a, I>(one: &mut Peekable<I>, other: &mut Peekable<I>) -> Option<(&'a FlowKey, &'a Flow)>
+where
+    I: Iterator<Item = (&'a FlowKey, &'a Flow)>,
+{
+    match (one.peek(), other.peek()) {
+        (Some((a, _)), Some((b, _))) if b.priority > a.priority => other.next(),
+        (None, _) => other.next(),
+        _ => one.next(),
+    }
+}
+
+fn search<'a>(pipe: &Pipe<'a>, learned: &'a Flows, table: u8, conj_id: u32) -> Found<'a> {
+    let mut flows = descending(&pipe.bridge.flows, table).peekable();
+    let mut fresh = descending(learned, table).peekable();
+    // Parts of conjunctions that match, all of one priority.
+    let mut soft: Vec<&Flow> = Vec::new();
+    let mut priority = 0;
+    while let Some((key, flow)) = next(&mut flows, &mut fresh) {
+        if key.priority != priority {
+            if let Some(found) = complete(pipe, learned, &soft, table) {
+                return found;
             }
+            soft.clear();
+            priority = key.priority;
         }
-        let Some((key, _)) = group.first() else {
-            continue;
-        };
-        if let Some(found) = complete(pipe, learned, &soft, table, key.priority) {
-            return found;
+        match matches(pipe, &key.matches, conj_id) {
+            Fit::No => {}
+            Fit::Unknown(what) => return Found::Unknown(what),
+            Fit::Yes if is_conjunctive(flow) => {
+                if conj_id == 0 {
+                    soft.push(flow);
+                }
+            }
+            Fit::Yes => return Found::Flow(key, flow),
         }
     }
-    Found::Miss
+    complete(pipe, learned, &soft, table).unwrap_or(Found::Miss)
 }
 
 fn is_conjunctive(flow: &Flow) -> bool {
@@ -65,17 +74,16 @@ fn is_conjunctive(flow: &Flow) -> bool {
     flow.actions.iter().any(part)
 }
 
-/// A conjunction of this priority all of whose parts have matched leads to the flow that matches
+/// A conjunction all of whose parts have matched leads to the flow that matches
 /// its number.
 fn complete<'a>(
     pipe: &Pipe<'a>,
-    learned: Option<&'a Flows>,
-    soft: &[(u16, &Flow)],
+    learned: &'a Flows,
+    soft: &[&Flow],
     table: u8,
-    priority: u16,
 ) -> Option<Found<'a>> {
     let mut parts: BTreeMap<(u32, u8), BTreeSet<u8>> = BTreeMap::new();
-    for (_, flow) in soft.iter().filter(|(p, _)| *p == priority) {
+    for flow in soft {
         for action in &flow.actions {
             if let Action::Conjunction { id, clause, of } = action {
                 parts.entry((*id, *of)).or_default().insert(*clause);

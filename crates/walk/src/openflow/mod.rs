@@ -157,8 +157,9 @@ impl<'w> Pipe<'w> {
             .mem
             .learned
             .get(&(self.host.to_owned(), self.name.to_owned()))
-            .cloned();
-        match lookup::find(self, learned.as_ref(), table) {
+            .cloned()
+            .unwrap_or_default();
+        match lookup::find(self, &learned, table) {
             Found::Miss => self.miss(sim, table),
             Found::Unknown(what) => {
                 self.cannot_tell(sim, format!("unknown {what} in table {table}: cannot tell"));
