@@ -25,22 +25,27 @@ pub(super) async fn devices(have: &HostState, want: &HostState) -> Result<(), Ex
     }
     match outside.is_empty() {
         true => Ok(()),
-        false => batch(&NsName::root(), outside).await,
+        false => batch(&NsName::root(), None, outside).await,
     }
 }
 
 /// Everything inside of one namespace.
 pub(super) async fn netns(name: &NsName, have: &Netns, want: &Netns) -> Result<(), ExecError> {
-    let inside = script(have, want);
-    if inside.is_empty() {
-        return Ok(());
+    let [inside, rules_6] = scripts(have, want);
+    let mut done = Ok(());
+    for (family, script) in [(None, inside), (Some("-6"), rules_6)] {
+        if !script.is_empty() {
+            done = done.and(batch(name, family, script).await);
+        }
     }
-    batch(name, inside).await
+    done
 }
 
-async fn batch(netns: &NsName, script: String) -> Result<(), ExecError> {
+/// Lines that are of IPv4, or say themselves what they are of, or all of one family.
+async fn batch(netns: &NsName, family: Option<&str>, script: String) -> Result<(), ExecError> {
     // One line that fails does not keep the others from being done.
-    Program::new(["ip", "-force", "-batch", "-"])
+    let options = ["-force", "-batch", "-"];
+    Program::new(["ip"].into_iter().chain(family).chain(options))
         .within(netns)
         .reading(script)
         .run()
@@ -86,6 +91,12 @@ fn bring(
     out
 }
 
+/// What is said inside, and after it the rules of IPv6: `ip` takes a rule for one of IPv4 whatever
+/// addresses it has.
+fn scripts(have: &Netns, want: &Netns) -> [String; 2] {
+    [script(have, want), rules(have, want, Family::V6)]
+}
+
 fn script(have: &Netns, want: &Netns) -> String {
     let mut out = String::from("link set lo up\n");
     let begin = out.len();
@@ -118,7 +129,7 @@ fn script(have: &Netns, want: &Netns) -> String {
         }
     }
     routes(have, want, &mut out);
-    rules(have, want, &mut out);
+    out.push_str(&rules(have, want, Family::V4));
     neighbours(have, want, &mut out);
     if out.len() == begin {
         String::new()
@@ -219,16 +230,14 @@ fn rule_words(key: &RuleKey, action: &RuleAction) -> String {
     format!("priority {} {words}", key.priority)
 }
 
-fn rules(have: &Netns, want: &Netns, out: &mut String) {
-    let difference = diff(&have.rules, &want.rules);
-    let family = |key: &RuleKey| if key.family == Family::V4 { "-4" } else { "-6" };
+fn rules(have: &Netns, want: &Netns, family: Family) -> String {
+    let mut out = String::new();
     let mut say = |verb: &str, key: &RuleKey, action: &RuleAction| {
-        let _ = writeln!(
-            out,
-            "rule {verb} {}",
-            with_family(family(key), &rule_words(key, action))
-        );
+        if key.family == family {
+            let _ = writeln!(out, "rule {verb} {}", rule_words(key, action));
+        }
     };
+    let difference = diff(&have.rules, &want.rules);
     for (key, action) in &difference.remove {
         say("del", key, action);
     }
@@ -238,17 +247,7 @@ fn rules(have: &Netns, want: &Netns, out: &mut String) {
         }
         say("add", put.key, put.new);
     }
-}
-
-/// In a batch the family is that of the addresses; a rule without any says `from` one.
-fn with_family(family: &str, words: &str) -> String {
-    match (
-        family,
-        words.contains("from all") && !words.contains(" to "),
-    ) {
-        ("-6", true) => words.replacen("from all", "from ::/0", 1),
-        _ => words.to_owned(),
-    }
+    out
 }
 
 fn neighbours(have: &Netns, want: &Netns, out: &mut String) {
@@ -321,7 +320,23 @@ mod tests {
              link set dev qr-1 up\naddr replace 10.0.0.1/24 brd 10.0.0.255 scope global dev qr-1\n\
              route replace default via 10.0.0.254 dev qr-1 proto static table 254\n"
         );
-        assert_eq!(script(&want, &want), "");
+        for (family, from) in [(Family::V4, "10.0.0.1/24"), (Family::V6, "fd00::1/64")] {
+            let mut key = RuleKey::new(7, family);
+            key.from = from.parse().ok();
+            let verdict = host::netns::RuleVerdict::Lookup(16);
+            let action = RuleAction {
+                verdict,
+                why: host::Why::default(),
+            };
+            want.rules.insert(key, action);
+        }
+        let [inside, rules_6] = scripts(&Netns::default(), &want);
+        assert!(
+            inside.ends_with("rule add priority 7 from 10.0.0.1/24 lookup 16\n"),
+            "{inside}"
+        );
+        assert_eq!(rules_6, "rule add priority 7 from fd00::1/64 lookup 16\n");
+        assert_eq!(scripts(&want, &want), ["", ""]);
         assert!(script(&want, &Netns::default()).contains("addr del 10.0.0.1/24 dev qr-1"));
     }
 }
