@@ -5,9 +5,14 @@ mod reference;
 use std::collections::BTreeSet;
 
 use host::ovs::{Bridge, Field, FlowLine};
-use intent::{AddressPair, Object, PairAddress, Port, State};
+use host::{
+    HostState,
+    netns::{Netns, RuleVerdict},
+};
+use intent::{AddressPair, FixedIp, Object, PairAddress, Port, State, Subnet, owner};
+use ipnet::IpNet;
 use plan::AgentMode;
-use reference::{Scenario, assert_same_lines};
+use reference::{Scenario, assert_same_lines, compare::Met};
 
 /// The flows that name a DVR MAC, or stand in a table that only distributed routers use.
 fn lines(bridge: &Bridge, tables: &[u8]) -> BTreeSet<String> {
@@ -122,14 +127,7 @@ fn an_address_that_goes_from_holder_to_holder_is_asked_for() {
     let heard = asking("br-int", 1);
     assert_eq!(heard.len(), 1, "{heard:?}");
     assert!(heard[0].contains("dl_dst=ff:ff:ff:ff:ff:ff"), "{heard:?}");
-    let routers = want.netns.iter();
-    let mut routers = routers.filter(|(ns, _)| ns.as_str().starts_with("qrouter-"));
-    let (_, netns) = routers.next().expect("a router");
-    let known: BTreeSet<String> = netns
-        .neighbours
-        .keys()
-        .map(|key| key.ip.to_string())
-        .collect();
+    let known = neighbours(router(want));
     for (address, is_known) in [
         ("10.1.0.50", false),
         ("10.1.0.60", true),
@@ -137,4 +135,117 @@ fn an_address_that_goes_from_holder_to_holder_is_asked_for() {
     ] {
         assert_eq!(known.contains(address), is_known, "{address} in {known:?}");
     }
+}
+
+/// The router's namespace.
+fn router(want: &HostState) -> &Netns {
+    let routers = want.netns.iter();
+    let mut routers = routers.filter(|(ns, _)| ns.as_str().starts_with("qrouter-"));
+    routers.next().expect("a router").1
+}
+
+/// The addresses that are known for good.
+fn neighbours(netns: &Netns) -> BTreeSet<String> {
+    let known = netns.neighbours.keys();
+    known.map(|key| key.ip.to_string()).collect()
+}
+
+/// The red network has IPv6 as well: red1 (here) and red3 (on the other host) have addresses, and
+/// one more that either may take.
+fn with_ipv6(state: &mut State) {
+    let mut subnets = state.subnets.values();
+    let red = subnets.find(|subnet| subnet.cidr.to_string() == "10.1.0.0/24");
+    let mut six = Subnet::clone(red.expect("the red subnet"));
+    six.id = "00000000-0000-4000-8000-000000000006"
+        .parse()
+        .expect("an id");
+    six.cidr = "fd00:1::/64".parse().expect("a prefix");
+    six.gateway_ip = Some("fd00:1::1".parse().expect("an address"));
+    let address = |port: &Port| match (port.device_owner.as_str(), port.name.as_str()) {
+        (owner::ROUTER_INTERFACE_DVR, _) => Some("fd00:1::1"),
+        (owner::ROUTER_SNAT, _) => Some("fd00:1::2"),
+        (_, "red1") => Some("fd00:1::11"),
+        (_, "red3") => Some("fd00:1::13"),
+        _ => None,
+    };
+    let ports = state.ports.values();
+    let ports: Vec<Port> = ports
+        .filter(|port| port.network_id == six.network_id)
+        .map(|port| Port::clone(port))
+        .collect();
+    for mut port in ports {
+        let Some(address) = address(&port) else {
+            continue;
+        };
+        port.fixed_ips.push(FixedIp {
+            subnet_id: six.id,
+            ip_address: address.parse().expect("an address"),
+        });
+        if port.name.starts_with("red") {
+            port.allowed_address_pairs = vec![AddressPair {
+                ip_address: PairAddress::Address("fd00:1::50".parse().expect("an address")),
+                mac_address: port.mac_address,
+            }];
+        }
+        state.put(Object::from(port));
+    }
+    state.put(Object::from(six));
+}
+
+#[test]
+fn ipv6_is_routed_at_home_and_leaves_by_the_network_node() {
+    let scenario = Scenario::load_changed("vxlan-dvr-hybrid", "c1", with_ipv6, |settings, _| {
+        settings.agent_mode = AgentMode::Dvr;
+        settings.local_ip = Some("10.30.0.12".parse().expect("an address"));
+    });
+    let want = &scenario.planned.want;
+    let netns = router(want);
+    let known = neighbours(netns);
+    for (address, is_known) in [
+        ("fd00:1::11", true),
+        ("fd00:1::13", true),
+        ("fd00:1::2", true),
+        ("fd00:1::50", false),
+    ] {
+        assert_eq!(known.contains(address), is_known, "{address} in {known:?}");
+    }
+    // One way out, to the SNAT part, although the host has a floating IP; by a rule.
+    let six = |net: &IpNet| matches!(net, IpNet::V6(_));
+    let tables = netns.routes.iter();
+    let ways_out = tables.filter(|(_, routes)| {
+        let mut routes = routes.keys();
+        routes.any(|key| six(&key.dst) && key.dst.prefix_len() == 0)
+    });
+    let ways_out: Vec<u32> = ways_out.map(|(table, _)| *table).collect();
+    assert_eq!(ways_out.len(), 1, "{ways_out:?}");
+    let rules = netns.rules.iter();
+    let rules = rules.filter(|(key, _)| key.from.as_ref().is_some_and(six));
+    let led_to: Vec<&RuleVerdict> = rules.map(|(_, action)| &action.verdict).collect();
+    assert_eq!(led_to, [&RuleVerdict::Lookup(ways_out[0])]);
+    assert!(netns.links.keys().any(|device| device.starts_with("rfp-")));
+
+    let mut met = Met::default();
+    met.with("ipv6-by-source-nat");
+    met.with("announcements-stay-at-home");
+    met.with("held-ipv6-addresses");
+    let flows = |bridge: &str, table, part: &str| -> Vec<String> {
+        let flows = want.bridges[bridge].flows.iter();
+        let lines = flows.filter(|(key, _)| key.table == table);
+        let lines = lines.map(|(key, flow)| FlowLine(key, flow).to_string());
+        lines.filter(|line| line.contains(part)).collect()
+    };
+    let announced = flows("br-tun", 1, "icmp_type=134");
+    assert_eq!(announced.len(), 1, "{announced:?}");
+    assert!(announced[0].ends_with("actions=drop"), "{announced:?}");
+    let flooded = flows("br-tun", 22, "nd_target=fd00:1::1 ");
+    assert_eq!(flooded.len(), 1, "{flooded:?}");
+    let asked = flows("br-int", 1, "nd_target=fd00:1::50");
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].contains("icmp_type=135"), "{asked:?}");
+    let answered = flows("br-int", 60, "nd_target=fd00:1::50");
+    assert_eq!(answered.len(), 1, "{answered:?}");
+    assert!(
+        answered[0].ends_with("actions=set_field:33:33:00:00:00:01->eth_dst,NORMAL"),
+        "{answered:?}"
+    );
 }

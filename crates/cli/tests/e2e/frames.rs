@@ -63,9 +63,26 @@ pub(crate) fn dhcp_offer(to: Mac, from: (Mac, Ipv4Addr)) -> Vec<u8> {
 
 /// A router advertisement to all nodes.
 pub(crate) fn router_advertisement(from: Mac) -> Vec<u8> {
+    to_all_nodes(
+        from,
+        &[134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0],
+    )
+}
+
+/// An advertisement that nobody asked for, to all nodes: `address` is at `from` now.
+pub(crate) fn advertisement(from: Mac, address: Ipv6Addr) -> Vec<u8> {
+    // It overrides what was known; an option says the MAC.
+    let head = [136, 0, 0, 0, 0x20, 0, 0, 0];
+    to_all_nodes(
+        from,
+        &[&head[..], &address.octets(), &[2, 1], &from].concat(),
+    )
+}
+
+fn to_all_nodes(from: Mac, icmp: &[u8]) -> Vec<u8> {
     let source = link_local(from);
     let to: Ipv6Addr = "ff02::1".parse().unwrap();
-    let mut icmp = vec![134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0];
+    let mut icmp = icmp.to_vec();
     let length = u32::try_from(icmp.len()).unwrap();
     let pseudo = [
         &source.octets()[..],

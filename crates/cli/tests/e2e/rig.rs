@@ -150,6 +150,13 @@ impl Rig {
         text(&group, "id").unwrap().to_owned()
     }
 
+    /// The first group that a guest is in.
+    pub(crate) fn group_id_of(&self, guest: &str) -> String {
+        let path = format!("ports/{}", self.guest(guest).guest.port.id);
+        let port = self.client().get(&path).unwrap();
+        port["security_groups"][0].as_str().unwrap().to_owned()
+    }
+
     /// Lets something into a group; gives the rule's id.
     pub(crate) fn rule(&self, group: &str, what: &Value) -> String {
         self.rule_of(&self.group_id(group), what)

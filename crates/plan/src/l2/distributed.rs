@@ -10,25 +10,37 @@
 //!   gets it with the interface's MAC as its sender.
 //! - What is addressed to the host's own DVR MAC (answers to what was routed here) goes by 3 or 4
 //!   back to the interface; ARP answers among it at once (0).
+//! - IPv6 likewise: solicitations for the interface's address are not flooded, and its router
+//!   advertisements stay at home (br-tun 1). Solicitations for addresses that go from holder to
+//!   holder are heard by all (br-int 1); the answer is for the interface, which every host has, so
+//!   all of them hear it (br-int 60).
 //! - The interface's own ARP requests stay here, as it knows its neighbours by heart; but those for
 //!   addresses that go from holder to holder leave as requests of nobody's (br-tun 1), with the
 //!   host's MAC for an answer, so that no holder takes that MAC for the router's; elsewhere they are
 //!   heard by all (br-int 1).
 //! - A physical network's bridge does what br-tun does: 1, 2 and 3.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use host::{
     Mac, Why, names,
     ovs::{Action, Field, Match},
 };
-use intent::{Subnet, owner};
+use intent::{PortId, Subnet, owner};
 use ipnet::IpNet;
 
 use super::{
-    At, Carrier, LocalNet, PATCH_INT, PATCH_TUN, Plugged, has_tunnels, int, is_distributed, tun,
+    At, Carrier, LocalNet, PATCH_INT, PATCH_TUN, Plugged, has_tunnels, int, is_distributed,
+    spoof::within, tun,
 };
 use crate::{Draft, holders};
+
+const ROUTER_ADVERTISEMENT: u8 = 134;
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+/// Where frames to IPv6's all-nodes group go.
+const ALL_NODES: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
 
 /// A provider bridge's tables.
 mod phys {
@@ -55,12 +67,26 @@ pub(super) fn emit(draft: &mut Draft<'_>, nets: &[LocalNet<'_>]) {
         provider_bridge(draft, bridge, &others);
     }
     for net in nets {
-        for plugged in &net.ports {
-            if plugged.port.device_owner == owner::ROUTER_INTERFACE_DVR {
-                interface(draft, own, net, plugged);
-            }
+        let ports = net.ports.iter();
+        let mut interfaces: Vec<_> = ports
+            .filter(|plugged| plugged.port.device_owner == owner::ROUTER_INTERFACE_DVR)
+            .collect();
+        interfaces.sort_by_key(|it| !it.port.addresses().any(|address| address.is_ipv4()));
+        let mut taken = Taken::default();
+        for plugged in interfaces {
+            interface(draft, own, net, plugged, &mut taken);
         }
     }
+}
+
+/// What of a network's frames its interfaces stand for so far. Where a network has several, as it
+/// has where IPv6 was added to it, the later ones are told apart by more than MACs.
+#[derive(Default)]
+struct Taken {
+    /// What is addressed to the host's MAC.
+    is_answered: bool,
+    /// What is routed to these.
+    guests: BTreeSet<PortId>,
 }
 
 fn own_mac(draft: &Draft<'_>) -> Option<Mac> {
@@ -197,16 +223,27 @@ fn set_dst(mac: Mac) -> Action {
 }
 
 /// One interface of a distributed router on this host.
-fn interface(draft: &mut Draft<'_>, own: Mac, net: &LocalNet<'_>, plugged: &Plugged<'_>) {
+fn interface(
+    draft: &mut Draft<'_>,
+    own: Mac,
+    net: &LocalNet<'_>,
+    plugged: &Plugged<'_>,
+    taken: &mut Taken,
+) {
     let Some(wire) = Wire::of(net) else { return };
     let mac = plugged.port.mac_address;
     answers(draft, own, mac, plugged);
-    to_interface(draft, own, mac, &wire, plugged);
     let subnets: Vec<&Subnet> = draft
         .prefixes(plugged.port)
         .into_iter()
         .map(|(subnet, _)| subnet)
         .collect();
+    let to_own = wire.matches().eth_dst(own);
+    let arrivals = match std::mem::replace(&mut taken.is_answered, true) {
+        false => vec![(5, to_own)],
+        true => answers_of(&to_own, &subnets),
+    };
+    to_interface(draft, mac, &wire, plugged, arrivals);
     for guest in &net.ports {
         let owner = guest.port.device_owner.as_str();
         let fixed = &guest.port.fixed_ips;
@@ -214,7 +251,12 @@ fn interface(draft: &mut Draft<'_>, own: Mac, net: &LocalNet<'_>, plugged: &Plug
             .iter()
             .any(|fixed| subnets.iter().any(|subnet| subnet.id == fixed.subnet_id));
         if on_subnet && owner != owner::ROUTER_INTERFACE_DVR {
-            to_guest(draft, mac, net, &wire, guest);
+            let to_it = wire.matches().eth_dst(guest.port.mac_address);
+            let routed = match taken.guests.insert(guest.port.id) {
+                true => vec![(20, to_it)],
+                false => bound_for(&to_it, &subnets),
+            };
+            to_guest(draft, mac, net, &wire, guest, routed);
         }
     }
     leaving(draft, own, mac, net, plugged);
@@ -239,37 +281,66 @@ fn answers(draft: &mut Draft<'_>, own: Mac, mac: Mac, plugged: &Plugged<'_>) {
 }
 
 /// What is addressed to the host's MAC in the interface's network is for the interface.
-fn to_interface(draft: &mut Draft<'_>, own: Mac, mac: Mac, wire: &Wire, plugged: &Plugged<'_>) {
+fn to_interface(
+    draft: &mut Draft<'_>,
+    mac: Mac,
+    wire: &Wire,
+    plugged: &Plugged<'_>,
+    arrivals: Vec<(u16, Match)>,
+) {
     let bridge = draft.settings.integration_bridge.clone();
-    let mut actions = vec![set_dst(mac)];
-    actions.extend(wire.untag());
-    actions.push(Action::output(plugged.device.as_str()));
-    let matches = wire.matches().eth_dst(own);
-    draft.flow(
-        At::new(&bridge, wire.to_local, 5),
-        matches,
-        actions,
-        plugged.why(),
-    );
+    for (priority, matches) in arrivals {
+        let mut actions = vec![set_dst(mac)];
+        actions.extend(wire.untag());
+        actions.push(Action::output(plugged.device.as_str()));
+        let at = At::new(&bridge, wire.to_local, priority);
+        draft.flow(at, matches, actions, plugged.why());
+    }
 }
 
 /// A guest here gets what was routed elsewhere as if it had been routed here.
-fn to_guest(draft: &mut Draft<'_>, mac: Mac, net: &LocalNet<'_>, wire: &Wire, guest: &Plugged<'_>) {
+fn to_guest(
+    draft: &mut Draft<'_>,
+    mac: Mac,
+    net: &LocalNet<'_>,
+    wire: &Wire,
+    guest: &Plugged<'_>,
+    routed: Vec<(u16, Match)>,
+) {
     let bridge = draft.settings.integration_bridge.clone();
-    let guest_mac = guest.port.mac_address;
-    let mut actions = vec![set_src(mac)];
-    actions.extend(wire.as_local(net));
-    actions.push(Action::GotoTable(int::PACKET_RATE_LIMIT));
-    let at = At::new(&bridge, wire.to_src, 20);
-    draft.flow(at, wire.matches().eth_dst(guest_mac), actions, guest.why());
+    for (priority, matches) in routed {
+        let mut actions = vec![set_src(mac)];
+        actions.extend(wire.as_local(net));
+        actions.push(Action::GotoTable(int::PACKET_RATE_LIMIT));
+        let at = At::new(&bridge, wire.to_src, priority);
+        draft.flow(at, matches, actions, guest.why());
+    }
     let actions = vec![Action::pop_vlan(), Action::output(guest.device.as_str())];
-    let matches = Match::any().vlan(net.vlan).eth_dst(guest_mac);
+    let matches = Match::any().vlan(net.vlan).eth_dst(guest.port.mac_address);
     draft.flow(
         At::new(&bridge, int::TRANSIENT, 20),
         matches,
         actions,
         guest.why(),
     );
+}
+
+/// ARP's answers from these subnets.
+fn answers_of(matches: &Match, subnets: &[&Subnet]) -> Vec<(u16, Match)> {
+    let cidrs = subnets.iter().map(|subnet| subnet.cidr);
+    let cidrs = cidrs.filter(|cidr| matches!(cidr, IpNet::V4(_)));
+    let answers = cidrs.map(|cidr| (6, within(matches.clone().arp(), Field::ArpSpa, cidr)));
+    answers.collect()
+}
+
+/// What of the frames to a guest on several subnets is for its addresses on these: IPv6, or the
+/// addresses of IPv4.
+fn bound_for(matches: &Match, subnets: &[&Subnet]) -> Vec<(u16, Match)> {
+    let parts = subnets.iter().map(|subnet| match subnet.cidr {
+        IpNet::V4(_) => within(matches.clone().ip(), Field::IpDst, subnet.cidr),
+        IpNet::V6(_) => matches.clone().ipv6(),
+    });
+    parts.map(|matches| (21, matches)).collect()
 }
 
 /// What leaves the host of the interface's: nothing to it, from it with the host's MAC.
@@ -298,8 +369,18 @@ fn leaving(draft: &mut Draft<'_>, own: Mac, mac: Mac, net: &LocalNet<'_>, plugge
     let actions = vec![set_src(own), Action::GotoTable(next)];
     draft.flow(on(process, 1), local().eth_src(mac), actions, plugged.why());
     for address in plugged.port.addresses() {
-        let request = asks_for(local(), mac, address);
-        draft.flow(on(requests, 3), request, Vec::new(), plugged.why());
+        let question = match address {
+            IpAddr::V4(address) => local().arp().ip4(Field::ArpTpa, address),
+            IpAddr::V6(address) => {
+                // Every host's announces the same; told by its MAC, before that is replaced.
+                let announced = local().icmp6_type(ROUTER_ADVERTISEMENT).eth_src(mac);
+                draft.flow(on(process, 3), announced, Vec::new(), plugged.why());
+                local()
+                    .icmp6_type(SOLICITATION)
+                    .ip6(Field::NdTarget, address)
+            }
+        };
+        draft.flow(on(requests, 3), question, Vec::new(), plugged.why());
     }
     for held in holders::of(draft, plugged.port).asked_for {
         if let Some(request) = requests_for(local().eth_src(mac), held) {
@@ -314,17 +395,30 @@ fn leaving(draft: &mut Draft<'_>, own: Mac, mac: Mac, net: &LocalNet<'_>, plugge
     }
 }
 
-/// What interfaces on other hosts ask is heard by everyone here.
+/// What interfaces on other hosts ask is heard by everyone here. An ARP answer goes to the host that
+/// asked. A neighbour advertisement goes to the interface, which every host has: all of them hear it.
 fn hears(draft: &mut Draft<'_>, net: &LocalNet<'_>, wire: &Wire, plugged: &Plugged<'_>) {
     let bridge = draft.settings.integration_bridge.clone();
+    let mac = plugged.port.mac_address;
     for held in holders::of(draft, plugged.port).asked_for {
-        let everyone = wire.matches().eth_dst(Mac([0xff; 6]));
-        if let Some(request) = requests_for(everyone, held) {
-            let mut actions = wire.as_local(net);
-            actions.push(Action::GotoTable(int::PACKET_RATE_LIMIT));
-            let at = At::new(&bridge, wire.to_src, 20);
-            draft.flow(at, request, actions, plugged.why());
-        }
+        let everyone = wire.matches().eth_dst(Mac::BROADCAST);
+        let question = match requests_for(everyone, held) {
+            Some(request) => request,
+            None => {
+                let answer = Match::any().untagged().eth_dst(mac);
+                let answer = within(answer.icmp6_type(ADVERTISEMENT), Field::NdTarget, held);
+                let actions = vec![set_dst(ALL_NODES), Action::normal()];
+                let at = At::new(&bridge, int::TRANSIENT, 21);
+                draft.flow(at, answer, actions, plugged.why());
+                let group_bit = 1 << 40;
+                let multicast = wire.matches().masked(Field::EthDst, group_bit, group_bit);
+                within(multicast.icmp6_type(SOLICITATION), Field::NdTarget, held)
+            }
+        };
+        let mut actions = wire.as_local(net);
+        actions.push(Action::GotoTable(int::PACKET_RATE_LIMIT));
+        let at = At::new(&bridge, wire.to_src, 20);
+        draft.flow(at, question, actions, plugged.why());
     }
 }
 
@@ -338,14 +432,4 @@ fn requests_for(matches: Match, held: IpNet) -> Option<Match> {
         32 => request.ip4(Field::ArpTpa, held.addr()),
         _ => request.masked(Field::ArpTpa, address.into(), mask.into()),
     })
-}
-
-/// A request for the interface's address; in IPv6, the interface's own announcements.
-fn asks_for(matches: Match, mac: Mac, address: IpAddr) -> Match {
-    match address {
-        IpAddr::V4(address) => matches
-            .arp()
-            .ip4(Field::ArpTpa, Ipv4Addr::from(u32::from(address))),
-        IpAddr::V6(_) => matches.icmp6_type(134).eth_src(mac),
-    }
 }

@@ -92,7 +92,7 @@ fn guard(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
 }
 
 /// A field must hold an address of this network.
-fn within(matches: Match, field: Field, net: IpNet) -> Match {
+pub(super) fn within(matches: Match, field: Field, net: IpNet) -> Match {
     let net = net.trunc();
     match net {
         IpNet::V4(net) => {

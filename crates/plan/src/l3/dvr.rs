@@ -292,14 +292,17 @@ fn join(draft: &mut Draft<'_>, site: &Site<'_>, pair: &Pair) {
         dev: &pair.router_end.device,
     };
     draft.route(&site.ns, FLOATING_TABLE, to, site.why());
-    // IPv6 is not translated: whatever is not here goes out by the pair.
-    let other = IpAddr::V6(pair.fip_end.mac.link_local());
-    let to = To {
-        destination: any(other),
-        via: Some(other),
-        dev: &pair.router_end.device,
-    };
-    draft.route(&site.ns, MAIN, to, site.why());
+    if !routes_ipv6(site) {
+        // As Neutron has it. Where there is IPv6 to route it would stand before the way to source
+        // NAT, and lead to where nobody knows the way back.
+        let other = IpAddr::V6(pair.fip_end.mac.link_local());
+        let to = To {
+            destination: any(other),
+            via: Some(other),
+            dev: &pair.router_end.device,
+        };
+        draft.route(&site.ns, MAIN, to, site.why());
+    }
     for floating_ip in &site.floating {
         let Some(fixed) = floating_ip.fixed_ip_address else {
             continue;
@@ -317,6 +320,11 @@ fn join(draft: &mut Draft<'_>, site: &Site<'_>, pair: &Pair) {
         rule.from = Some(fixed.into());
         lookup(draft, &site.ns, rule, FLOATING_TABLE, why);
     }
+}
+
+fn routes_ipv6(site: &Site<'_>) -> bool {
+    let mut ports = site.inside.iter();
+    ports.any(|(_, port)| port.addresses().any(|address| address.is_ipv6()))
 }
 
 /// One end of the pair: its device, its address, its knowledge of the other.

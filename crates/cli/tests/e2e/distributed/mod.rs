@@ -2,17 +2,19 @@
 //! work, and the orders of calls in which others lose their source NAT.
 
 mod changes;
-mod orders;
+mod kinds;
+pub(crate) mod orders;
 pub(crate) mod soak;
 pub(crate) mod walk;
 
 pub(crate) use crate::clouds::{BEYOND, OUTSIDE};
-use crate::rig::{Rig, within};
+use crate::rig::{NUCLEON, Rig, within};
 use lab::client::text;
 use lab::topology::{Host, TunnelType};
 use lab::{Place, Topology};
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use std::process::Command;
 use std::time::Duration;
 
 /// Until a change of routers is in force on every host, on a machine that has other work too.
@@ -124,6 +126,13 @@ impl Cloud {
         self.set_router(&json!({"external_gateway_info": {"network_id": self.public}}));
     }
 
+    /// The IPv6 address of a guest.
+    pub(crate) fn ip_6(&self, guest: &str) -> IpAddr {
+        let guest = self.rig.guest(guest).guest;
+        let mut addresses = guest.addresses.iter().map(ipnet::IpNet::addr);
+        addresses.find(IpAddr::is_ipv6).expect("an IPv6 address")
+    }
+
     /// A network with one subnet; gives the subnet's id.
     pub(crate) fn network(&self, network: &Value, cidr: &str, more: &Value) -> String {
         let network = self.rig.create("networks", "network", network, &json!({}));
@@ -225,6 +234,23 @@ impl Cloud {
         eventually(&format!("{guest} is told that it is {vm}"), || {
             let answer = self.rig.guest(guest).exec(ask);
             String::from_utf8_lossy(&answer.stdout).contains(&vm)
+        });
+    }
+
+    /// Waits until every host is as is wanted, and nothing that is wanted contradicts itself.
+    pub(crate) fn nothing_differs(&self) {
+        let mut command = Command::new(NUCLEON);
+        command.args(["doctor", "--api", self.rig.lab.api().unwrap()]);
+        let mut last = String::new();
+        eventually("no host differs", || {
+            let output = command.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let is_so = output.status.success() && !said.contains("wants it otherwise");
+            if !is_so && said != last {
+                eprintln!("{said}");
+                last = said;
+            }
+            is_so
         });
     }
 

@@ -3,14 +3,13 @@
 //! what was made is taken away without a trace.
 
 use super::{BEYOND, Cloud, Wire, eventually, three_hosts};
-use crate::rig::{Background, NUCLEON, lost, tail};
+use crate::rig::{Background, lost, tail};
 use lab::Daemon;
 use lab::client::text;
 use lab::topology::TunnelType;
 use rand::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 const HOSTS: [&str; 3] = ["net", "c1", "c2"];
@@ -71,7 +70,7 @@ pub(crate) fn soak(time: Duration, seed: u64) {
         soak.were_answered(pinging);
     }
     soak.all_pings_pass(is_open);
-    soak.nothing_differs();
+    soak.cloud.nothing_differs();
     soak.routers_hold_what_they_should();
     soak.leaves_nothing();
 }
@@ -348,23 +347,6 @@ impl Soak {
         }
     }
 
-    fn nothing_differs(&self) {
-        let mut said = String::new();
-        let mut command = Command::new(NUCLEON);
-        command.args(["doctor", "--api", self.cloud.rig.lab.api().unwrap()]);
-        let end = Instant::now() + Duration::from_secs(30);
-        loop {
-            let output = command.output().unwrap();
-            said.clear();
-            said.push_str(&String::from_utf8_lossy(&output.stdout));
-            if output.status.success() {
-                return;
-            }
-            assert!(Instant::now() < end, "{said}\n{:#?}", self.done);
-            std::thread::sleep(Duration::from_millis(500));
-        }
-    }
-
     /// The hosts' routers beside what the API says, without asking the agents: rules by floating
     /// IP, neighbours known for good, floating IPs' routes.
     fn routers_hold_what_they_should(&self) {
@@ -456,7 +438,7 @@ impl Soak {
             .filter(|port| port["device_owner"] != "network:dhcp")
             .collect();
         assert!(left.is_empty(), "{left:?}");
-        self.nothing_differs();
+        self.cloud.nothing_differs();
     }
 }
 

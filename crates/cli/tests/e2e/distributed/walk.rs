@@ -72,12 +72,13 @@ fn in_one_network(cloud: &Cloud) {
 }
 
 /// A packet that a capture saw: the senders' and the receivers' MACs around it.
-type Seen = Vec<(String, String)>;
+pub(super) type Seen = Vec<(String, String)>;
 
 /// The echo requests (or replies) between two addresses in what tcpdump said, with the innermost
 /// MACs of each: those of the frame that a tunnel carries.
-fn echoes(said: &str, kind: &str, from: &str, to: &str) -> Seen {
-    let wanted = format!("{from} > {to}: ICMP echo {kind}");
+pub(super) fn echoes(said: &str, kind: &str, from: &str, to: &str) -> Seen {
+    let icmp = if from.contains(':') { "ICMP6," } else { "ICMP" };
+    let wanted = format!("{from} > {to}: {icmp} echo {kind}");
     let is_mac = |word: &&str| word.len() == 17 && word.matches(':').count() == 5;
     let lines = said.lines().filter(|line| line.contains(&wanted));
     lines
@@ -93,7 +94,7 @@ fn echoes(said: &str, kind: &str, from: &str, to: &str) -> Seen {
 }
 
 /// What passes a cable of a host while something is done.
-fn on_cable(cloud: &Cloud, cable: &str, action: impl FnOnce()) -> String {
+pub(super) fn on_cable(cloud: &Cloud, cable: &str, action: impl FnOnce()) -> String {
     let capture = Background::capture(&cloud.place("fabric"), &format!("-i {cable}"));
     action();
     // What was sent has passed when it was answered; the capture is shown line by line.
@@ -101,7 +102,7 @@ fn on_cable(cloud: &Cloud, cable: &str, action: impl FnOnce()) -> String {
     capture.stop()
 }
 
-fn ping_thrice(cloud: &Cloud, guest: &str, to: &str) {
+pub(super) fn ping_thrice(cloud: &Cloud, guest: &str, to: &str) {
     let said = cloud
         .rig
         .guest(guest)
