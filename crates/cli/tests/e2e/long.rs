@@ -4,10 +4,15 @@ mod breaks;
 mod distributed;
 mod failover;
 
-use crate::rig::{Rig, chain, lost, tail};
+use crate::clouds::pings;
+use crate::rig::{Rig, chain, lost, soon, tail, within};
+use crate::services;
 use crate::underlay::{guest, join_by_hand};
+use lab::client::text;
 use lab::topology::{GuestKind, TunnelType};
 use lab::{Daemon, Topology};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 fn pair() -> Rig {
@@ -59,6 +64,57 @@ fn a_server_that_is_away_for_a_minute_is_not_missed() {
 }
 
 #[test]
+fn a_metadata_service_that_hangs_is_not_waited_for() {
+    crate::metadata::a_service_that_hangs_is_not_waited_for();
+}
+
+/// In `net` iptables goes on doing what it does, but for what the agent writes by.
+fn break_iptables(rig: &Rig) {
+    let folder = &rig.lab.machine("net").unwrap().dir;
+    let (real, broken) = (folder.join("iptables"), folder.join("broken"));
+    std::fs::copy(IPTABLES, &real).unwrap();
+    let script = format!(
+        "#!/bin/bash\ncase $0 in *-restore) echo iptables is broken >&2; exit 1 ;; esac\n\
+         exec -a \"$0\" {} \"$@\"\n",
+        real.display()
+    );
+    std::fs::write(&broken, script).unwrap();
+    let broken = broken.display();
+    rig.run("net", &format!("chmod +x {broken}"));
+    rig.run("net", &format!("mount --bind {broken} {IPTABLES}"));
+}
+
+/// What all of iptables' commands are.
+const IPTABLES: &str = "/usr/sbin/xtables-nft-multi";
+
+#[test]
+fn a_floating_ip_that_can_not_be_made_is_in_error_until_it_can() {
+    let cloud = services::cloud();
+    let rig = &cloud.rig;
+    let floating = &rig.list("floatingips")[0];
+    let id = text(floating, "id").unwrap();
+    let status = |wanted: &str| {
+        let path = format!("floatingips/{id}");
+        within(Duration::from_secs(60), wanted, || {
+            rig.client().get(&path).unwrap()["status"] == wanted
+        });
+    };
+    status("ACTIVE");
+    rig.lead(id, None);
+    status("DOWN");
+    soon("its rules are gone", || {
+        !pings(&rig.outside(), cloud.floating)
+    });
+    break_iptables(rig);
+    rig.lead(id, Some("red1"));
+    status("ERROR");
+    assert!(rig.log("net").contains("iptables is broken"));
+    rig.run("net", &format!("umount {IPTABLES}"));
+    status("ACTIVE");
+    soon("it leads in", || pings(&rig.outside(), cloud.floating));
+}
+
+#[test]
 fn virtual_machines_reach_each_other_through_a_tunnel() {
     let mut rig = Rig::bare_with(Topology {
         guests_are: GuestKind::Qemu,
@@ -82,4 +138,17 @@ fn virtual_machines_reach_each_other_through_a_tunnel() {
     assert_eq!(echoed, "hello\n");
     let version = rig.run("a", "cat /proc/version");
     assert!(version.contains("Debian"), "{version}");
+    assert!(console_says(&rig, "a", "echo console-$((6 * 7))").contains("console-42"));
+}
+
+/// What a guest's serial console shows for a while after a person typed a line.
+fn console_says(rig: &Rig, guest: &str, line: &str) -> String {
+    let mut console = UnixStream::connect(rig.lab.console(guest).unwrap()).unwrap();
+    writeln!(console, "{line}").unwrap();
+    let patience = lab::patience(Duration::from_secs(5));
+    console.set_read_timeout(Some(patience)).unwrap();
+    let mut shown = Vec::new();
+    // It goes on for ever: the silence after the answer ends it.
+    let _ = console.read_to_end(&mut shown);
+    String::from_utf8_lossy(&shown).into_owned()
 }

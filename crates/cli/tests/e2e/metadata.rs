@@ -8,6 +8,7 @@ use lab::Topology;
 use lab::topology::{Addressing, TunnelType};
 use serde_json::json;
 use std::fs;
+use std::time::Instant;
 
 const NOVA: &str = "10.20.0.11:8776";
 const V4: &str = "http://169.254.169.254";
@@ -78,11 +79,50 @@ fn guests_are_told_who_they_are_whatever_they_say_and_wherever_they_ask() {
     is_told_who_it_is(&rig, "red2", V6);
     signed(&rig, &nova);
     bounded(&rig);
+    without_dhcp(&mut rig);
     drop(nova);
     soon("Nova's absence is said", || {
         let (status, text) = ask(&rig, "red2", "", V4);
         status == 503 && text.contains("the metadata service is away")
     });
+}
+
+/// Where no DHCP server is, the router has the metadata address of IPv6 too.
+fn without_dhcp(rig: &mut Rig) {
+    let bare = rig.net("bare", &json!({}));
+    let without = json!({"enable_dhcp": false});
+    let four = rig.subnet(&bare, "10.5.0.0/24", &without);
+    let six = rig.subnet(&bare, "fd00:5::/64", &without);
+    rig.router("bare", &[&four, &six]);
+    rig.add_with("bare1", "c2", "bare", |mut wish| {
+        wish.addressing = Some(Addressing::Static);
+        wish
+    });
+    is_told_who_it_is(rig, "bare1", V4);
+    is_told_who_it_is(rig, "bare1", V6);
+}
+
+/// A Nova that takes a request and says nothing: who asked is told so in the end, and others are
+/// served meanwhile.
+pub(crate) fn a_service_that_hangs_is_not_waited_for() {
+    let (mut rig, _nova) = cloud(TunnelType::Vxlan);
+    rig.add("red2", "c2", "red");
+    is_told_who_it_is(&rig, "red1", V4);
+    let waiting = rig
+        .guest("red1")
+        .begins(&format!("curl -s -m 80 -w %{{http_code}} {V4}/hanging"));
+    let began = Instant::now();
+    for _ in 0..10 {
+        is_told_who_it_is(&rig, "red1", V4);
+        is_told_who_it_is(&rig, "red2", V4);
+    }
+    let said = waiting.finish();
+    assert!(
+        said.contains("took too long") && said.ends_with("504"),
+        "{said}"
+    );
+    let took = began.elapsed().as_secs();
+    assert!((29..60).contains(&took), "{took} s");
 }
 
 /// Nova is told by us who asks, and can check that it was us.

@@ -6,6 +6,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// How long a request hangs that asks for it: longer than anybody waits.
+const HANGS: Duration = Duration::from_secs(90);
 
 /// One request: its first line, and its headers in small letters.
 #[derive(Clone, Debug)]
@@ -108,6 +112,10 @@ fn serve(stream: &TcpStream, remember: &Mutex<Vec<Asked>>) -> bool {
         let instance = asked.all("x-instance-id").concat();
         let says = match asked.line.split(' ').nth(1) {
             Some("/broken") => return false,
+            Some("/hanging") => {
+                std::thread::sleep(HANGS);
+                return false;
+            }
             Some("/endless") => "x".repeat(17 * 1024 * 1024),
             _ => instance,
         };
