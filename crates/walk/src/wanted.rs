@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use host::HostState;
-use host::netns::Netns;
+use host::iptables::Maybe;
+use host::netns::{LOCAL, Neighbour, NeighbourKey, Netns};
 use host::ovs::flow::{Flow, FlowKey};
 use host::ovs::{Action, Field};
 use intent::import::{Served, import};
@@ -98,11 +99,14 @@ fn compile_host(state: &State, cloud: &Cloud, have: &HostState) -> (HostState, V
         native::expect(cloud, have, &mut want);
     }
     as_found(have, &mut want);
+    if is_stock(have) {
+        spare_pairs(have, &mut want);
+    }
     (want, notes)
 }
 
 /// What a host may choose as it likes is wanted as it was found: the MACs of a distributed
-/// router's veth, and with them the neighbours that name them.
+/// router's veth, and with them the neighbours and the link-local addresses that name them.
 fn as_found(have: &HostState, want: &mut HostState) {
     let pair = |dev: &str| dev.starts_with("rfp-") || dev.starts_with("fpr-");
     let found: BTreeMap<String, host::Mac> = have
@@ -117,12 +121,71 @@ fn as_found(have: &HostState, want: &mut HostState) {
             link.mac = found.get(dev).copied().or(link.mac);
         }
         for (key, neighbour) in netns.neighbours.iter_mut().filter(|(k, _)| pair(&k.dev)) {
-            let other = match key.dev.split_once('-') {
-                Some(("rfp", id)) => format!("fpr-{id}"),
-                Some((_, id)) => format!("rfp-{id}"),
-                None => continue,
-            };
-            neighbour.mac = found.get(&other).copied().or(neighbour.mac);
+            let other = other_end(&key.dev).and_then(|other| found.get(&other));
+            neighbour.mac = other.copied().or(neighbour.mac);
+        }
+        for (key, route) in netns.routes.values_mut().flatten() {
+            let other = key.dev.as_deref().and_then(other_end);
+            let to_it =
+                |ip: &&mut IpAddr| matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+            if let Some(mac) = other.and_then(|other| found.get(&other))
+                && let Some(via) = route.via.as_mut().filter(to_it)
+            {
+                *via = mac.link_local().into();
+            }
+        }
+    }
+}
+
+/// The other device of a distributed router's pair.
+fn other_end(dev: &str) -> Option<String> {
+    match dev.split_once('-')? {
+        ("rfp", id) => Some(format!("fpr-{id}")),
+        ("fpr", id) => Some(format!("rfp-{id}")),
+        _ => None,
+    }
+}
+
+/// Neutron joins a distributed router to the namespace of floating IPs on every host, ours only
+/// where it has some: what stands there for that pair alone is left as it was found.
+fn spare_pairs(have: &HostState, want: &mut HostState) {
+    for (ns, found) in &have.netns {
+        let Some(wanted) = want.netns.get_mut(ns) else {
+            continue;
+        };
+        let pair = |dev: &str| dev.starts_with("rfp-") && !wanted.links.contains_key(dev);
+        let Some(dev) = found.links.keys().find(|dev| pair(dev)) else {
+            continue;
+        };
+        let addrs = found.addrs.iter().filter(|(key, _)| key.dev == *dev);
+        wanted
+            .addrs
+            .extend(addrs.map(|(k, a)| (k.clone(), a.clone())));
+        let kept = |(k, n): &(&NeighbourKey, &Neighbour)| k.dev == *dev && n.is_permanent();
+        let neighbours = found.neighbours.iter().filter(kept);
+        wanted
+            .neighbours
+            .extend(neighbours.map(|(k, n)| (k.clone(), n.clone())));
+        for (table, routes) in found.routes.iter().filter(|(t, _)| **t != LOCAL) {
+            let by_it = routes.iter().filter(|(k, _)| k.dev.as_ref() == Some(dev));
+            let by_it = by_it.map(|(k, r)| (k.clone(), r.clone()));
+            wanted.routes.entry(*table).or_default().extend(by_it);
+        }
+        for (family, tables) in &found.iptables {
+            for (name, table) in tables {
+                let goal = wanted
+                    .iptables
+                    .get_mut(family)
+                    .and_then(|t| t.get_mut(name));
+                for (name, chain) in goal.into_iter().flat_map(|t| &mut t.chains) {
+                    let rules = table.chains.get(name).into_iter().flat_map(|c| &c.rules);
+                    let names =
+                        |d: &Option<Maybe<String>>| d.as_ref().is_some_and(|d| d.value == *dev);
+                    let its = rules.filter(|r| names(&r.in_dev) || names(&r.out_dev));
+                    let new: Vec<_> = its.filter(|r| !chain.rules.contains(r)).cloned().collect();
+                    chain.rules.extend(new);
+                }
+            }
         }
     }
 }
@@ -162,7 +225,8 @@ fn settings(cloud: &Cloud, have: &HostState) -> Settings {
         settings.l2_population = flag("l2_population");
         settings.arp_responder = flag("arp_responder_enabled");
         // In userspace our agents answer neighbour discovery too; Neutron's do nowhere.
-        if let Some(kind) = text("datapath_type").filter(|_| !is_stock(have)) {
+        let ours = have.bridges.is_empty() || answers_discovery(have);
+        if let Some(kind) = text("datapath_type").filter(|_| ours && !is_stock(have)) {
             kind.clone_into(&mut settings.datapath_type);
         }
     }
@@ -174,6 +238,17 @@ fn settings(cloud: &Cloud, have: &HostState) -> Settings {
         _ => AgentMode::Legacy,
     };
     settings
+}
+
+/// Are there flows that answer neighbour discovery? Without a word of its programs this tells whose
+/// a host is.
+fn answers_discovery(have: &HostState) -> bool {
+    let flows = have.bridges.get("br-tun").map(|bridge| &bridge.flows);
+    flows.is_some_and(|flows| {
+        flows
+            .keys()
+            .any(|key| key.table == plan::l2::tun::ND_ANSWER)
+    })
 }
 
 /// The numbers that a host holds: its networks' tags, its ports' zones.
@@ -322,10 +397,9 @@ mod tests {
             "configurations": {"datapath_type": "netdev"},
         }]});
         cloud.read("agents.json", &agents.to_string()).unwrap();
-        let mut have = HostState::default();
-        have.name = "c1".into();
+        let mut have = HostState::new("c1");
         assert_eq!(settings(&cloud, &have).datapath_type, "netdev");
-        have.name = "c2".into();
+        have = HostState::new("c2");
         assert_eq!(settings(&cloud, &have).datapath_type, "system");
     }
 }

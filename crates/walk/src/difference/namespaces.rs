@@ -370,7 +370,9 @@ fn neighbours((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<
 }
 
 fn sysctls((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
-    for (key, wanted) in &want.sysctls {
+    // What devices to come will have is on no packet's way.
+    let on_the_way = |key: &str| !key.contains(".conf.default.");
+    for (key, wanted) in want.sysctls.iter().filter(|(key, _)| on_the_way(key)) {
         if let Some(now) = have.sysctls.get(key)
             && now.value.trim() != wanted.value.trim()
         {
