@@ -251,6 +251,9 @@ impl Bench {
         println!("dvr: for {PORTS} ports that came to c1, each host");
         for (host, after) in &after {
             let Numbers { told, written, cpu } = after.since(&before[host]);
+            if (told > 0) != HOSTS.contains(host) {
+                return Err(format!("{host} was told {told} items").into());
+            }
             println!(
                 "dvr:   {host}: was told {told} items, wrote {written} changes, took {:.0} ms of CPU",
                 cpu.as_secs_f64() * 1e3

@@ -9,6 +9,7 @@
 use std::time::Instant;
 
 use super::Agent;
+use crate::metrics::METRICS;
 use crate::ports::Changes;
 use crate::server::{HoldReason, Step, Told};
 
@@ -35,6 +36,8 @@ impl Agent {
     }
 
     async fn step(&mut self, step: Step) {
+        let told = &step.difference;
+        METRICS.told(told.put.len() + told.remove.len());
         self.unsaved.get_or_insert_with(Instant::now);
         if !self.intake.take(step) {
             return;
