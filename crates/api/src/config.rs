@@ -125,8 +125,9 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Agents {
-    /// Where agents connect. Without certificates only loopback addresses are taken.
-    pub listen: SocketAddr,
+    /// Where agents connect: an address, without certificates a loopback one only; or `unix:FILE`,
+    /// a socket that this server's user and root can open, for an agent on the same machine.
+    pub listen: AgentsAt,
     /// The listener's certificate, PEM.
     pub certificate: Option<PathBuf>,
     /// The certificate's private key, PEM.
@@ -142,13 +143,58 @@ pub struct Agents {
 impl Default for Agents {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 9697)),
+            listen: AgentsAt::Tcp(SocketAddr::from(([127, 0, 0, 1], 9697))),
             certificate: None,
             key: None,
             client_authority: None,
             tokens: None,
             heartbeat: 10,
         }
+    }
+}
+
+/// Where the agents' listener is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum AgentsAt {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl std::str::FromStr for AgentsAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some(path) if !path.is_empty() => Ok(Self::Unix(path.into())),
+            _ => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| format!("'{text}' is not ADDRESS:PORT or unix:FILE")),
+        }
+    }
+}
+
+impl TryFrom<String> for AgentsAt {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::fmt::Display for AgentsAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(at) => at.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl From<AgentsAt> for String {
+    fn from(at: AgentsAt) -> Self {
+        at.to_string()
     }
 }
 

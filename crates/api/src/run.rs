@@ -8,9 +8,9 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     Api, Hub,
-    agents::{Agents, Listener, Tokens},
+    agents::{Agents, Listener, Socket, Tokens},
     chores,
-    config::{Config, IdentityKind},
+    config::{AgentsAt, Config, IdentityKind},
     identity::{Identity, embedded::Embedded, keystone::Keystone},
     metadata, nova,
     policy::{Policy, PolicyError},
@@ -34,12 +34,13 @@ pub enum RunError {
     #[error("the policy can't be used")]
     Policy(#[source] PolicyError),
     #[error("{at} can't be listened on")]
-    Listen {
-        at: std::net::SocketAddr,
-        source: std::io::Error,
-    },
+    Listen { at: String, source: std::io::Error },
     #[error("agents on {0} need certificates: plainly only loopback is listened on")]
     PlainAgents(std::net::SocketAddr),
+    #[error(
+        "no agent could prove its host's name on {0}: tokens or a client_authority have to be set"
+    )]
+    NoProof(std::net::SocketAddr),
     #[error("TLS can't be set up")]
     Tls(#[source] TlsError),
 }
@@ -59,9 +60,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     };
     let api = Arc::new(open(&config, hub)?);
     let at = config.listen;
-    let listener = TcpListener::bind(at)
-        .await
-        .map_err(|source| RunError::Listen { at, source })?;
+    let listener = TcpListener::bind(at).await.map_err(listen_failed(&at))?;
     let tls = match &config.tls {
         Some(tls) => {
             let shown = Shown {
@@ -100,6 +99,11 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), RunE
     Ok(())
 }
 
+fn listen_failed(at: &impl ToString) -> impl FnOnce(std::io::Error) -> RunError {
+    let at = at.to_string();
+    |source| RunError::Listen { at, source }
+}
+
 /// The URL at which other servers find this one.
 fn address(config: &Config) -> String {
     match (config.address.as_str(), &config.tls) {
@@ -112,14 +116,17 @@ fn address(config: &Config) -> String {
 /// The agents' listener. Whoever can reach it plainly could claim to be any host.
 async fn agents(config: &Config, api: Arc<Api>) -> Result<Listener, RunError> {
     let settings = &config.agents;
-    let at = settings.listen;
-    let tls = match (&settings.certificate, &settings.key) {
-        (Some(certificate), Some(key)) => {
-            let authority = settings.client_authority.as_deref();
-            Some(acceptor(Shown { certificate, key }, authority).map_err(RunError::Tls)?)
+    let at = &settings.listen;
+    let shown = Shown::of(settings.certificate.as_deref(), settings.key.as_deref());
+    let authority = settings.client_authority.as_deref();
+    let tls = match (at, shown.map_err(RunError::Tls)?) {
+        (AgentsAt::Unix(_), _) => None,
+        (AgentsAt::Tcp(at), Some(_)) if authority.is_none() && settings.tokens.is_none() => {
+            return Err(RunError::NoProof(*at));
         }
-        _ if at.ip().is_loopback() => None,
-        _ => return Err(RunError::PlainAgents(at)),
+        (AgentsAt::Tcp(_), Some(shown)) => Some(acceptor(shown, authority).map_err(RunError::Tls)?),
+        (AgentsAt::Tcp(at), None) if at.ip().is_loopback() => None,
+        (AgentsAt::Tcp(at), None) => return Err(RunError::PlainAgents(*at)),
     };
     let tokens = match &settings.tokens {
         Some(path) => {
@@ -131,13 +138,11 @@ async fn agents(config: &Config, api: Arc<Api>) -> Result<Listener, RunError> {
         }
         None => None,
     };
-    let listener = TcpListener::bind(at)
-        .await
-        .map_err(|source| RunError::Listen { at, source })?;
+    let socket = Socket::bind(at).await.map_err(listen_failed(at))?;
     tracing::info!(%at, tls = tls.is_some(), "agents may connect");
     Ok(Listener {
         api,
-        listener,
+        socket,
         tls,
         tokens,
         connections: config.limits.connections,
@@ -155,9 +160,7 @@ async fn metadata(config: &Config, api: Arc<Api>) -> Result<Option<metadata::Lis
         source,
     })?;
     let at = settings.listen;
-    let listener = TcpListener::bind(at)
-        .await
-        .map_err(|source| RunError::Listen { at, source })?;
+    let listener = TcpListener::bind(at).await.map_err(listen_failed(&at))?;
     tracing::info!(%at, "the metadata service listens");
     let secret = text.lines().next().unwrap_or_default().trim();
     Ok(Some(metadata::Listener {

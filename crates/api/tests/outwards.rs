@@ -4,33 +4,27 @@
 mod rig;
 
 use std::{
-    net::{SocketAddr, TcpListener as Std},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use api::{
     config::{self, Config, IdentityKind, Nova},
     identity::{Identity, keystone::Keystone},
-    run::run,
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rig::Rig;
+use rig::{
+    Rig,
+    running::{PATIENCE, Running},
+};
 use serde_json::{Value, json};
 use tls::rig::{Authority, Certificate};
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 
 /// Serves over TLS with one answer to every request, for as long as the test lasts.
 async fn secure(
@@ -116,74 +110,15 @@ async fn a_keystone_is_asked_over_tls_when_it_is_believed() {
     assert_eq!(missing.to_string(), "/nowhere/ca.pem can't be read");
 }
 
-/// A whole server, as `nucleon server` runs it.
-struct Running {
-    url: String,
-    stop: watch::Sender<bool>,
-    task: JoinHandle<Result<(), api::run::RunError>>,
-}
-
-impl Running {
-    fn start(own: &Certificate, peer_authority: PathBuf, settings: Config) -> Self {
-        let free = Std::bind("127.0.0.1:0").expect("a port");
-        let listen = free.local_addr().expect("bound");
-        drop(free);
-        let config = Config {
-            listen,
-            peer_authority: Some(peer_authority),
-            tls: Some(config::Tls {
-                certificate: own.certificate.clone(),
-                key: own.key.clone(),
-            }),
-            agents: config::Agents {
-                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-                ..config::Agents::default()
-            },
-            ..settings
-        };
-        let (stop, stopped) = watch::channel(false);
-        Self {
-            url: format!("https://{listen}"),
-            stop,
-            task: tokio::spawn(run(config, stopped)),
-        }
-    }
-
-    async fn ask(
-        &self,
-        client: &tls::http::Client,
-        method: Method,
-        path: &str,
-        body: Value,
-    ) -> Option<(StatusCode, Value)> {
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url))
-            .header("x-auth-token", "token")
-            .body(Full::from(body.to_string()))
-            .expect("a request");
-        let answer = client.request(request).await.ok()?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await.ok()?.to_bytes();
-        Some((status, serde_json::from_slice(&body).unwrap_or_default()))
-    }
-
-    /// Waits until it answers with a status.
-    async fn until(&self, client: &tls::http::Client, path: &str, status: StatusCode) {
-        let answered = timeout(PATIENCE, async {
-            let asked = || self.ask(client, Method::GET, path, Value::Null);
-            while asked().await.is_none_or(|(heard, _)| heard != status) {
-                assert!(!self.task.is_finished(), "the server goes on");
-                sleep(Duration::from_millis(50)).await;
-            }
-        });
-        answered.await.expect("in time");
-    }
-
-    async fn end(self) {
-        self.stop.send_replace(true);
-        let ended = self.task.await.expect("no panic");
-        ended.expect("a clean end");
+/// Settings of a server that shows a certificate and believes others by an authority.
+fn secured(own: &Certificate, peer_authority: PathBuf, settings: &Config) -> Config {
+    Config {
+        peer_authority: Some(peer_authority),
+        tls: Some(config::Tls {
+            certificate: own.certificate.clone(),
+            key: own.key.clone(),
+        }),
+        ..settings.clone()
     }
 }
 
@@ -219,29 +154,30 @@ async fn servers_of_a_cloud_behind_tls_pass_writes_on_and_tell_nova() {
         ..Config::default()
     };
     let client = tls::http::for_peer("https://", Some(&ours.file())).expect("a client");
-    let writer = Running::start(&own, ours.file(), settings.clone());
+    let writer = Running::start(secured(&own, ours.file(), &settings));
     writer.until(&client, "/readyz", StatusCode::OK).await;
-    let follower = Running::start(&own, ours.file(), settings.clone());
-    let distrusts = Running::start(&own, other.file(), settings);
+    let follower = Running::start(secured(&own, ours.file(), &settings));
+    let distrusts = Running::start(secured(&own, other.file(), &settings));
     follower.until(&client, "/readyz", StatusCode::OK).await;
     let unsure = StatusCode::SERVICE_UNAVAILABLE;
     distrusts.until(&client, "/readyz", unsure).await;
 
-    let post = async |at: &Running, path: &str, body: Value| {
-        let answer = at.ask(&client, Method::POST, path, body).await;
-        answer.expect("an answer")
+    let ask = async |at: &Running, method: Method, path: &str, body: Value| {
+        let token = [("x-auth-token", "token")];
+        let answer = at.ask(&client, (method, path), &token, body).await;
+        let answer = answer.expect("an answer");
+        (answer.status, answer.body)
     };
+    let post =
+        async |at: &Running, path: &str, body: Value| ask(at, Method::POST, path, body).await;
     let network = json!({"network": {"name": "n"}});
     let (status, body) = post(&follower, "/v2.0/networks", network.clone()).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     let (status, body) = post(&distrusts, "/v2.0/networks", network).await;
     assert_eq!(status, unsure, "{body}");
 
-    let list = async || {
-        let answer = follower.ask(&client, Method::GET, "/v2.0/networks", Value::Null);
-        answer.await.expect("an answer").1["networks"].clone()
-    };
-    let networks = list().await;
+    let (_, listed) = ask(&follower, Method::GET, "/v2.0/networks", Value::Null).await;
+    let networks = &listed["networks"];
     assert_eq!(networks.as_array().map(Vec::len), Some(1), "{networks}");
     let port = json!({"port": {
         "network_id": networks[0]["id"], "device_owner": "compute:nova", "device_id": "vm",
@@ -252,10 +188,8 @@ async fn servers_of_a_cloud_behind_tls_pass_writes_on_and_tell_nova() {
         "/v2.0/ports/{}",
         body["port"]["id"].as_str().expect("an id")
     );
-    let deleted = follower
-        .ask(&client, Method::DELETE, &path, Value::Null)
-        .await;
-    assert_eq!(deleted.expect("an answer").0, StatusCode::NO_CONTENT);
+    let (status, body) = ask(&follower, Method::DELETE, &path, Value::Null).await;
+    assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
     let event = timeout(PATIENCE, events.recv()).await.expect("in time");
     let event = &event.expect("an event")["events"][0];
     assert_eq!(event["name"], "network-vif-deleted");

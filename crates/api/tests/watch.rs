@@ -40,7 +40,7 @@ async fn listen(api: Arc<Api>) -> (SocketAddr, watch::Sender<bool>) {
     let (told, stop) = watch::channel(false);
     let listener = Listener {
         api,
-        listener,
+        socket: listener.into(),
         tls: None,
         tokens: Some(Tokens::read(file.path()).expect("tokens")),
         connections: 100,

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use api::config::{Config, IdentityKind};
+use api::config::{AgentsAt, Config, IdentityKind};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -28,9 +28,9 @@ pub(crate) struct Args {
     /// Where callers are known from: none, embedded or keystone [default: none]
     #[arg(long, value_name = "KIND")]
     identity: Option<IdentityKind>,
-    /// Where agents connect [default: 127.0.0.1:9697]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    agents: Option<SocketAddr>,
+    /// Where agents connect: ADDRESS:PORT or unix:FILE [default: 127.0.0.1:9697]
+    #[arg(long, value_name = "PLACE")]
+    agents: Option<AgentsAt>,
 }
 
 fn config(args: Args) -> Result<Config, api::config::ConfigError> {

@@ -17,7 +17,9 @@ use rustls::{
     ConfigBuilder, ConfigSide, RootCertStore, ServerConfig, WantsVerifier, crypto::CryptoProvider,
     pki_types::pem, server::VerifierBuilderError, server::WebPkiClientVerifier,
 };
-pub use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream as ClientStream};
+pub use tokio_rustls::{
+    TlsAcceptor, TlsConnector, client::TlsStream as ClientStream, server::TlsStream as ServerStream,
+};
 
 use believe::{Believer, Check};
 

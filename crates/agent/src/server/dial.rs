@@ -198,11 +198,81 @@ fn connector(config: &Config) -> Result<TlsConnector, DialError> {
 
 #[cfg(test)]
 mod tests {
+    use tls::rig::Authority;
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, UnixListener},
+    };
+
     use super::*;
+
+    const ANSWER: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+
+    async fn asked(text: &str) -> Result<hyper::StatusCode, DialError> {
+        let config = toml::from_str(text).expect("a configuration");
+        let answer = Dial::new(&config)?
+            .ask(Method::GET, "/", Vec::new())
+            .await?;
+        Ok(answer.status())
+    }
+
+    #[tokio::test]
+    async fn a_server_on_this_machine_is_reached_by_its_socket() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("agents");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("an agent");
+            stream.write_all(ANSWER).await.expect("answered");
+        });
+        let text = format!("host = 'c1'\nserver = 'unix:{}'", path.display());
+        assert_eq!(asked(&text).await.expect("reached"), 204);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_believed_is_shown_the_hosts_certificate() {
+        let (ours, other) = (Authority::new(), Authority::new());
+        let (own, host) = (
+            ours.issue("agents", "IP:127.0.0.1"),
+            ours.issue("c1", "DNS:c1"),
+        );
+        let acceptor = tls::acceptor(own.shown(), Some(&ours.file())).expect("an acceptor");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                // Who shows none is not answered.
+                if stream.get_ref().1.peer_certificates().is_some() {
+                    stream.write_all(ANSWER).await.expect("answered");
+                }
+            }
+        });
+        let by = |authority: &Authority| {
+            let ca = authority.file();
+            format!("host = 'c1'\nserver = 'https://{at}'\nserver_ca = {ca:?}\n")
+        };
+        let shows = format!(
+            "client_certificate = {:?}\nclient_key = {:?}",
+            host.certificate, host.key
+        );
+        let good = asked(&(by(&ours) + &shows)).await;
+        assert_eq!(good.expect("reached"), 204);
+        asked(&by(&ours)).await.expect_err("not answered");
+        let error = asked(&(by(&other) + &shows))
+            .await
+            .expect_err("not believed");
+        let DialError::Connect { source, .. } = error else {
+            panic!("another error: {error}");
+        };
+        assert!(source.to_string().contains("UnknownIssuer"), "{source}");
+    }
 
     #[test]
     fn plain_is_for_this_machine_only() {
-        let authority = tls::rig::Authority::new();
+        let authority = Authority::new();
         let ca = authority.file();
         let config = |server: &str| -> Config {
             let text = format!("host = 'c1'\nserver = '{server}'\nserver_ca = {ca:?}");

@@ -15,6 +15,7 @@ pub(crate) mod elsewhere;
 mod moves;
 mod report;
 mod serve;
+mod socket;
 mod watch;
 
 use std::{
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 pub use serve::{Listener, Tokens};
+pub use socket::Socket;
 
 /// Lines that wait for a host's connection to take them.
 const LINES: usize = 64;

@@ -12,16 +12,17 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use intent::view::Holding;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tls::TlsAcceptor;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch as told},
-};
+use tls::{ServerStream as TlsStream, TlsAcceptor};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch as told};
 
-use super::{elsewhere, moves, report, watch};
+use super::{
+    elsewhere, moves, report,
+    socket::{Socket, Stream},
+    watch,
+};
 use crate::{Api, fault::Fault};
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -69,7 +70,7 @@ fn same(left: &[u8], right: &[u8]) -> bool {
 /// The agents' listener.
 pub struct Listener {
     pub api: Arc<Api>,
-    pub listener: TcpListener,
+    pub socket: Socket,
     pub tls: Option<TlsAcceptor>,
     /// `None`: nobody needs a token. Only where nobody else can connect.
     pub tokens: Option<Tokens>,
@@ -80,7 +81,7 @@ pub struct Listener {
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Listener")
-            .field("listener", &self.listener)
+            .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
 }
@@ -104,7 +105,7 @@ impl Listener {
         let connections = Arc::new(Semaphore::new(self.connections));
         loop {
             let accepted = tokio::select! {
-                accepted = accept(&self.listener, &connections) => accepted,
+                accepted = accept(&self.socket, &connections) => accepted,
                 _ = stop.wait_for(|stop| *stop) => return moves.abort(),
             };
             let Some((stream, room)) = accepted else {
@@ -113,13 +114,11 @@ impl Listener {
             let (shared, tls) = (shared.clone(), self.tls.clone());
             let mut stop = stop.clone();
             tokio::spawn(async move {
-                let _ = stream.set_nodelay(true);
                 let serving = async {
                     match tls {
                         None => serve(shared, TokioIo::new(stream), None).await,
                         Some(tls) => {
-                            let agreed = tokio::time::timeout(HEAD, tls.accept(stream));
-                            if let Ok(Ok(stream)) = agreed.await {
+                            if let Some(stream) = shaken(&tls, stream).await {
                                 let chain = stream.get_ref().1.peer_certificates();
                                 let own = chain.and_then(|chain| chain.first());
                                 let own = own.map(|own| own.clone().into_owned());
@@ -140,18 +139,28 @@ impl Listener {
 
 /// The next connection, as soon as there is room for it.
 async fn accept(
-    listener: &TcpListener,
+    socket: &Socket,
     connections: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(Box<dyn Stream>, OwnedSemaphorePermit)> {
     let room = connections.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => Some((stream, room)),
+    match socket.accept().await {
+        Ok(stream) => Some((stream, room)),
         Err(error) => {
             tracing::warn!(%error, "a host's connection can't be accepted");
             tokio::time::sleep(Duration::from_millis(50)).await;
             None
         }
     }
+}
+
+/// Who does not shake hands in time, or shows a certificate that nobody signed, is let go.
+async fn shaken<S: Stream>(tls: &TlsAcceptor, stream: S) -> Option<TlsStream<S>> {
+    match tokio::time::timeout(HEAD, tls.accept(stream)).await {
+        Ok(Ok(stream)) => return Some(stream),
+        Ok(Err(error)) => tracing::warn!(%error, "an agent can't connect by TLS"),
+        Err(_) => tracing::debug!("an agent's TLS takes too long"),
+    }
+    None
 }
 
 async fn serve<I>(shared: Arc<Shared>, io: I, certificate: Option<CertificateDer<'static>>)
@@ -222,13 +231,11 @@ impl Shared {
     }
 }
 
-/// Whether a certificate (whose signature TLS has checked) is the host's.
+/// Whether a certificate (whose signature TLS has checked) is the host's: made out to its very
+/// name, not to all names of a domain, or to the name in other letters.
 fn is_for(certificate: &CertificateDer<'_>, host: &str) -> bool {
-    let Ok(name) = ServerName::try_from(host) else {
-        return false;
-    };
     let parsed = webpki::EndEntityCert::try_from(certificate);
-    parsed.is_ok_and(|parsed| parsed.verify_is_valid_for_subject_name(&name).is_ok())
+    parsed.is_ok_and(|parsed| parsed.valid_dns_names().any(|name| name == host))
 }
 
 async fn answer(

@@ -3,6 +3,8 @@
 // Each test uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod running;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{

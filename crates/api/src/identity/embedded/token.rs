@@ -52,7 +52,8 @@ impl Token {
         (token.expires > now().0).then_some(token)
     }
 
-    /// The names of the roles that it has now; `None` when its user is gone or switched off.
+    /// The names of the roles that it has now; `None` when its user is gone, switched off or, in a
+    /// project, without any.
     pub(super) fn roles(&self, people: &People) -> Option<Vec<String>> {
         let user = people.get(people::USER, &self.user)?;
         if user.get("enabled").is_some_and(|enabled| enabled == false) {
@@ -77,7 +78,8 @@ impl Token {
         let mut names: Vec<String> = names.flat_map(with_implied).collect();
         names.sort_unstable();
         names.dedup();
-        Some(names)
+        // In a project where its user has no role any more it is good for nothing, as Keystone's.
+        (!names.is_empty()).then_some(names)
     }
 }
 
