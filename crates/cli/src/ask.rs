@@ -50,10 +50,20 @@ pub(crate) fn each<T: Send>(
     answers
 }
 
-/// A host's answer to a question.
+/// A host's answer to a question without parameters.
 pub(crate) fn host(client: &Client, host: &str, question: &str) -> Result<Value, String> {
+    host_with(client, host, question, None)
+}
+
+/// A host's answer to a question.
+pub(crate) fn host_with(
+    client: &Client,
+    host: &str,
+    question: &str,
+    parameters: Option<&Value>,
+) -> Result<Value, String> {
     let path = format!("/nucleon/hosts/{host}/ask/{question}");
-    let answer = client.ask(&http::Method::POST, &path, None);
+    let answer = client.ask(&http::Method::POST, &path, parameters);
     let answer = answer.map_err(|error| crate::chain(&error))?;
     let refusal = [
         &answer.body["error"],

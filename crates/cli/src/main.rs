@@ -22,6 +22,7 @@ mod doctor;
 mod external;
 mod lab;
 mod lab_tools;
+mod live;
 mod picture;
 mod plug;
 mod reach;

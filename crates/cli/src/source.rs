@@ -74,13 +74,18 @@ pub(crate) fn read(source: &Source) -> Result<World, Box<dyn Error + Send + Sync
     Ok(world)
 }
 
+/// Speaks to the API that a source names, or to this machine's.
+pub(crate) fn client(source: &Source) -> Result<Client, Box<dyn Error + Send + Sync>> {
+    let named = source.api.clone().or(std::env::var("NUCLEON_API").ok());
+    ask::client(named.as_deref().unwrap_or(HERE))
+}
+
 /// What the API says, and, unless only intent is asked for, what each connected host answers.
 fn server(
     source: &Source,
     files: &mut BTreeMap<String, String>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let named = source.api.clone().or(std::env::var("NUCLEON_API").ok());
-    let client = ask::client(named.as_deref().unwrap_or(HERE))?;
+    let client = client(source)?;
     documents(&client, files)?;
     if source.wanted || source.with.is_some() {
         return Ok(());
@@ -149,17 +154,25 @@ fn documents(
     Ok(())
 }
 
+/// A lab by its name, and where it is kept.
+pub(crate) fn open_lab(
+    name: &str,
+    dir: Option<&PathBuf>,
+) -> Result<Lab, Box<dyn Error + Send + Sync>> {
+    let mut options = Options::standard()?;
+    if let Some(dir) = dir {
+        options.dir.clone_from(dir);
+    }
+    Ok(Lab::open(name, options)?)
+}
+
 /// Run the collecting script in every host of a lab, and read what it wrote.
 fn collect(
     name: &str,
     dir: Option<&PathBuf>,
     files: &mut BTreeMap<String, String>,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let mut options = Options::standard()?;
-    if let Some(dir) = dir {
-        options.dir.clone_from(dir);
-    }
-    let lab = Lab::open(name, options)?;
+    let lab = open_lab(name, dir)?;
     let scratch = lab.path().join("walk");
     let dir = scratch.to_string_lossy().into_owned();
     for host in &lab.topology().hosts {

@@ -1,6 +1,7 @@
 //! `nucleon walk`: follows a packet, and says what happens to it and why.
 
 use crate::Outcome;
+use crate::live;
 use crate::picture;
 use crate::source::{Source, read};
 use std::io::IsTerminal;
@@ -30,6 +31,10 @@ pub(crate) struct Args {
     /// Draw hosts, bridges and namespaces with the packet's way on them
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Send the real packet too, look for it wherever it should pass, and say what was foretold
+    /// and what was seen side by side
+    #[arg(long, conflicts_with_all = ["snapshot", "with", "svg", "all"])]
+    live: bool,
 }
 
 /// The packet's headers, where the defaults are not what is wanted.
@@ -85,6 +90,9 @@ impl Args {
 /// cannot be told.
 pub(crate) fn run(args: &Args) -> Outcome {
     let world = read(&args.source)?;
+    if args.live {
+        return live::run(&args.source, &world, &args.question(), args.json);
+    }
     let walk = walk::walk(&world, &args.question())?;
     if let Some(file) = &args.svg {
         picture::write(file, &walk::picture::walk(&world, &walk))?;

@@ -38,7 +38,7 @@ impl Mark {
 
     /// By which bytes a frame shows that it answers the marked packet; nothing where an answer
     /// says nothing of what it answers.
-    fn of_answer(self, packet: &Packet) -> Option<Vec<u8>> {
+    pub(crate) fn of_answer(self, packet: &Packet) -> Option<Vec<u8>> {
         match &packet.ip()?.load {
             Load::Tcp { .. } => Some(self.sequence().wrapping_add(1).to_be_bytes().to_vec()),
             Load::Icmp {

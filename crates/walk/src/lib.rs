@@ -16,6 +16,7 @@ pub mod fix;
 pub mod guest;
 pub mod infer;
 pub mod letters;
+pub mod live;
 pub mod memory;
 pub mod netfilter;
 pub mod openflow;

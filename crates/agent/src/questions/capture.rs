@@ -37,7 +37,7 @@ fn seconds() -> u64 {
 }
 
 /// A frame that was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// Seconds since 1970.
     pub at: String,
@@ -52,18 +52,27 @@ pub async fn capture(request: &Request) -> Result<Vec<Frame>, ExecError> {
         Some(name) => NsName::new(name.clone()),
         None => NsName::root(),
     };
-    let seconds = request.seconds.min(LONGEST).to_string();
-    let frames = request.frames.min(MOST).to_string();
-    let patience = ["timeout", "--preserve-status", "--signal=INT", &seconds];
-    let tcpdump = ["tcpdump", "--immediate-mode", "-n", "-e", "-tt", "-xx"];
-    let what = ["-c", &frames, "-i", &request.device, "--", &request.filter];
-    let argv = patience.into_iter().chain(tcpdump).chain(what);
+    let argv = request.argv();
     let said = Program::new(argv).within(&netns).run().await?;
     Ok(read(&said))
 }
 
-/// A line of text for each frame, then its bytes, indented, each line after its offset.
-fn read(said: &str) -> Vec<Frame> {
+impl Request {
+    /// The command that answers it, within the namespace that has the device.
+    pub fn argv(&self) -> Vec<String> {
+        let seconds = self.seconds.min(LONGEST).to_string();
+        let frames = self.frames.min(MOST).to_string();
+        let patience = ["timeout", "--preserve-status", "--signal=INT", &seconds];
+        let tcpdump = ["tcpdump", "--immediate-mode", "-n", "-e", "-tt", "-xx"];
+        let what = ["-c", &frames, "-i", &self.device, "--", &self.filter];
+        let argv = patience.into_iter().chain(tcpdump).chain(what);
+        argv.map(str::to_owned).collect()
+    }
+}
+
+/// What tcpdump said: a line of text for each frame, then its bytes, indented, each line after its
+/// offset.
+pub fn read(said: &str) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     for line in said.lines() {
         if let Some((_, bytes)) = line.trim_start().split_once(":  ")

@@ -21,7 +21,7 @@ pub struct Request {
 pub enum InjectError {
     #[error("'{0}' is no name of a bridge or of a port")]
     Name(String),
-    #[error("a frame is an even number of hexadecimal digits, 14 bytes or more")]
+    #[error("a frame is an even number of hexadecimal digits, 14 to {LONGEST} bytes")]
     Frame,
     #[error(transparent)]
     Exec(#[from] ExecError),
@@ -29,6 +29,8 @@ pub enum InjectError {
 
 /// Shorter ones have no whole header.
 const HEADER: usize = 14;
+/// Longer ones pass no network: a jumbo frame's 9,216 bytes with header and tags.
+const LONGEST: usize = 9238;
 
 impl Request {
     fn check(&self) -> Result<(), InjectError> {
@@ -39,7 +41,8 @@ impl Request {
             }
         }
         let digits = self.frame.bytes().all(|c| c.is_ascii_hexdigit());
-        let whole = self.frame.len() >= 2 * HEADER && self.frame.len().is_multiple_of(2);
+        let bytes = self.frame.len() / 2;
+        let whole = (HEADER..=LONGEST).contains(&bytes) && self.frame.len().is_multiple_of(2);
         match digits && whole {
             true => Ok(()),
             false => Err(InjectError::Frame),
@@ -87,7 +90,8 @@ mod tests {
                 Err(InjectError::Name(_))
             ));
         }
-        for frame in ["", "ff", &frame[1..], &frame.replace('f', "g")] {
+        let long = "ff".repeat(LONGEST + 1);
+        for frame in ["", "ff", &frame[1..], &frame.replace('f', "g"), &long] {
             assert!(matches!(
                 request("a", frame).check(),
                 Err(InjectError::Frame)

@@ -10,6 +10,7 @@ mod frames;
 mod groups;
 mod lab_itself;
 mod leases;
+mod live;
 mod long;
 mod looks;
 mod metadata;

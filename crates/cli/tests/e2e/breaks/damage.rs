@@ -74,6 +74,11 @@ fn flow(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<(String, String, 
     let (head, _) = line.split_once(" actions=")?;
     let (_, matched) = head.split_once(", ")?;
     let matched = matched.replace(", ", ",");
+    // Without a table, all tables are meant.
+    let matched = match matched.starts_with("table=") {
+        true => matched,
+        false => format!("table=0,{matched}"),
+    };
     Some((bridge.to_owned(), matched, line.replace(", ", ",")))
 }
 

@@ -148,7 +148,15 @@ impl Run {
             .difference(&self.known)
             .cloned()
             .collect();
-        assert!(left.is_empty(), "{damage} was not put right: {left:#?}");
+        if !left.is_empty() {
+            self.wrong(format!("{damage} was not put right: {left:#?}"));
+            self.known.extend(left);
+        }
+    }
+
+    fn wrong(&mut self, what: String) {
+        println!("WRONG: {what}");
+        self.wrong.push(what);
     }
 
     fn compare(&mut self, world: &World, chosen: &[usize], damage: Option<&Damage>) {
@@ -172,7 +180,7 @@ impl Run {
             let what = damage.map_or("nothing broken".to_owned(), Damage::to_string);
             if walk.verdict == Verdict::Unknown || !foretold.agrees(real) {
                 let said = walk::print::print(&walk, walk::print::Style::default());
-                self.wrong.push(format!(
+                self.wrong(format!(
                     "{what}: {ask:?}: foretold {foretold:?}, really {real:?}\n{said}"
                 ));
                 continue;
@@ -189,7 +197,7 @@ impl Run {
             });
             if !named || !known {
                 let said = walk::print::print(&walk, walk::print::Style::default());
-                self.wrong.push(format!(
+                self.wrong(format!(
                     "{what}: {ask:?}: blamed is {:#?}, the new differences are {new:#?}\n{said}",
                     walk.at
                 ));

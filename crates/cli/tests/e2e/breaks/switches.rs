@@ -68,9 +68,10 @@ impl Compared {
             .map(|exit| out(world, entry, exit))
             .collect();
         if foretold != real {
-            self.wrong.push(format!(
-                "{entry:?}\n  walk: {foretold:?}\n  ofproto/trace: {real:?}\n{said}"
-            ));
+            let wrong =
+                format!("{entry:?}\n  walk: {foretold:?}\n  ofproto/trace: {real:?}\n{said}");
+            println!("WRONG: {wrong}");
+            self.wrong.push(wrong);
         }
     }
 }
