@@ -18,7 +18,7 @@ use walk::question::Question;
 use walk::world::World;
 
 /// So long is looked everywhere.
-const SECONDS: u64 = 10;
+const SECONDS: u64 = 8;
 /// When the frame is sent, in seconds after looking began: whoever looks needs a moment to begin,
 /// and a switch may lose the first frame while it looks for a tunnel's other end.
 const SENT_AT: [u64; 3] = [2, 4, 6];
@@ -55,7 +55,7 @@ pub(crate) fn run(source: &Source, world: &World, question: &Question, as_json: 
         sent.map(|()| seen)
     })?;
     for (watch, frames) in watches.iter().zip(&seen) {
-        experiment.saw(watch, frames.as_deref().map_err(Clone::clone));
+        experiment.saw(watch, frames.as_deref().map_err(String::as_str));
     }
     if as_json {
         println!("{}", serde_json::to_string_pretty(&experiment.to_json())?);

@@ -354,7 +354,7 @@ impl Experiment {
     }
 
     /// Take in what was seen at a place, or why nobody could look.
-    pub fn saw(&mut self, watch: &Watch, frames: Result<&[Vec<u8>], String>) {
+    pub fn saw(&mut self, watch: &Watch, frames: Result<&[Vec<u8>], &str>) {
         let (packet, mark) = (&self.packet, self.mark);
         for point in &mut self.points {
             if point.watch.as_ref() != Some(watch) {
@@ -367,7 +367,7 @@ impl Experiment {
                         Way::There | Way::Beyond => mark.is_packet(packet, frame),
                     }));
                 }
-                Err(why) => point.note.clone_from(why),
+                Err(why) => (*why).clone_into(&mut point.note),
             }
         }
     }
