@@ -178,8 +178,9 @@ impl Switches {
             keys,
             mut refused,
         } = changes(&difference, ports);
-        // Until it is read back nothing is believed.
+        // Until it is read back nothing is believed; nor is what names a port that went since.
         let seen = bridge.seen.take();
+        let seen = seen.filter(|(known, _)| ports.extends(known));
         // The switch does one after the other: what is asked behind the bundle is answered after it,
         // and a busy switch is waited for once.
         let reads = |keys: &[(&FlowKey, &Why)]| {

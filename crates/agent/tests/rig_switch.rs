@@ -1,12 +1,14 @@
 //! The database and the flows of a real Open vSwitch, read, changed and watched.
 mod rig;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 
 use agent::openflow::{Heard, Ports, Switch, message};
 use agent::ovsdb::{Ovsdb, observe, write};
+use agent::switches::Switches;
 use host::Why;
+use host::ovs::bridge::Flows;
 use host::ovs::{Action, Bridge, Field, Flow, FlowKey, Interface, Match, Port};
 use rig::{Rig, wait_for};
 
@@ -218,6 +220,40 @@ async fn flows_are_put_read_watched_and_come_back() {
         heard.try_iter().any(|what| what == Heard::Up)
     })
     .await;
+}
+
+/// A guest is unplugged between a look at the flows and their change: they are named by a port that
+/// has no number any more.
+#[tokio::test]
+async fn flows_of_a_port_that_goes_in_the_middle_go_too() {
+    let rig = Rig::start();
+    let ovsdb = made(&rig).await;
+    let mut switches = Switches::new(rig.path("."), BTreeSet::new(), |_, _| {});
+    let name = "br-int".to_owned();
+    switches.keep([&name].into_iter());
+    wait_for("the switch", || switches.is_up(&name)).await;
+    let ports = |ovsdb: &Ovsdb| Ports::of(&observed(ovsdb)["br-int"]);
+    let before = ports(&ovsdb);
+    let none = Flows::default();
+    let wanted: Flows = flows().into_iter().collect();
+    let refused = switches.apply(&name, &none, &wanted, &before).await;
+    assert_eq!(refused.expect("flows are put").len(), 0);
+    let seen = switches.observe(&name, &before).await.expect("flows");
+    assert_eq!(seen.len(), wanted.len());
+
+    rig.run(&["ovs-vsctl", "del-port", "br-int", "patch-tun"]);
+    wait_for("the port is gone", || {
+        observed(&ovsdb)["br-int"].ports.is_empty()
+    })
+    .await;
+    let after = ports(&ovsdb);
+    let refused = switches.apply(&name, &seen, &none, &after).await;
+    assert!(!refused.expect("an answer").is_empty(), "it has no number");
+    let seen = switches.observe(&name, &after).await.expect("flows");
+    let refused = switches.apply(&name, &seen, &none, &after).await;
+    assert_eq!(refused.expect("flows are removed").len(), 0);
+    let left = switches.observe(&name, &after).await.expect("flows");
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[tokio::test]
