@@ -78,7 +78,7 @@ start_keystone() {
     read -r port pgport <<<"$(free_ports 2)"
     keystone=http://127.0.0.1:$port/v3
     beside keystone "$here/keystone.sh" "$repo/target/venvs/keystone" "$work/keystone" "$port" "$pgport"
-    await "$keystone" 120
+    await "$keystone" 600
     administrator "$keystone"
     python openstack "$here/driver.py" openstack "$here/keystone.txt" "url=$1"
 }
@@ -113,7 +113,7 @@ username = "nucleon"
 password = "secret"
 CONF
     beside "server-$1" "$nucleon" server --config "$work/$1.toml"
-    await "$api/readyz" 60
+    await "$api/readyz" 300
     [ "$1" = keystone ] || administrator "$api/identity/v3"
     beside "hosts-$1" python3 "$here/hosts.py" "http://127.0.0.1:$agents"
     for _ in $(seq 100); do
