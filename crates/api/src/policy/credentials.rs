@@ -18,10 +18,11 @@ impl Credentials {
         self.roles.contains(role)
     }
 
-    /// Whether the caller's property (or a literal) is the wanted text.
+    /// Whether the caller's property is the wanted text. A property that callers have not is
+    /// nobody's, whatever is wanted: users write much of what rules compare with.
     pub(super) fn says(&self, property: &str, wanted: &str) -> bool {
         match property {
-            "project_id" | "tenant_id" => self.project == wanted,
+            "project_id" | "tenant_id" | "project" | "tenant" => self.project == wanted,
             "user_id" | "user" => self.user == wanted,
             "domain_id" | "user_domain_id" | "project_domain_id" => self.domain == wanted,
             "roles" => self.roles.contains(&wanted.to_lowercase()),
@@ -30,7 +31,7 @@ impl Credentials {
                 .has_role("admin")
                 .to_string()
                 .eq_ignore_ascii_case(wanted),
-            literal => literal == wanted,
+            _ => false,
         }
     }
 }

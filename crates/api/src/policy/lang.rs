@@ -26,11 +26,20 @@ pub enum Check {
         attr: String,
         value: Wanted,
     },
-    /// A property of the caller (or a literal) is what the target, or the text, says.
+    /// What the left side says is what the target, or the text, says.
     Same {
-        caller: String,
+        left: Left,
         target: Side,
     },
+}
+
+/// The left side of a comparison, as it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Left {
+    /// What the caller has under this name; nobody has what has no name here.
+    Caller(String),
+    /// Python's own values stand for themselves: `'text'`, `7`, `True`, `False`, `None`.
+    Literal(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -161,10 +170,42 @@ fn check(word: &str) -> Result<Check, BadRule> {
         "role" => Check::Role(value.to_lowercase()),
         "http" | "https" => return Err(BadRule::Remote(word.to_owned())),
         "field" => field(word, value)?,
-        caller => Check::Same {
-            caller: caller.trim_matches('\'').to_owned(),
+        kind => Check::Same {
+            left: left(kind),
             target: side(value),
         },
+    })
+}
+
+fn left(kind: &str) -> Left {
+    let is_number = !kind.is_empty() && kind.bytes().all(|byte| byte.is_ascii_digit());
+    match unquoted(kind) {
+        Some(text) => Left::Literal(text.to_owned()),
+        None if is_number || matches!(kind, "True" | "False" | "None") => {
+            Left::Literal(kind.to_owned())
+        }
+        None => Left::Caller(kind.to_owned()),
+    }
+}
+
+fn unquoted(text: &str) -> Option<&str> {
+    let inside = |quote| text.strip_prefix(quote)?.strip_suffix(quote);
+    inside('\'').or_else(|| inside('"'))
+}
+
+/// The older form of rules: a list of lists, whose checks all must be met; one list is enough.
+pub(super) fn parse_list(lists: &[Vec<String>]) -> Result<Check, BadRule> {
+    if lists.is_empty() {
+        return Ok(Check::Always);
+    }
+    let mut any = Vec::new();
+    for list in lists.iter().filter(|list| !list.is_empty()) {
+        let all: Result<Vec<Check>, BadRule> = list.iter().map(|word| check(word)).collect();
+        any.push(one_or(all?, Check::And));
+    }
+    Ok(match any.is_empty() {
+        true => Check::Never,
+        false => one_or(any, Check::Or),
     })
 }
 
@@ -174,7 +215,7 @@ fn side(value: &str) -> Side {
         .and_then(|it| it.strip_suffix(")s"))
     {
         Some(name) => Side::Attr(name.to_owned()),
-        None => Side::Text(value.trim_matches('\'').to_owned()),
+        None => Side::Text(unquoted(value).unwrap_or(value).to_owned()),
     }
 }
 
@@ -217,11 +258,18 @@ impl fmt::Display for Check {
                 Wanted::Text(text) => write!(f, "field:{attr}={text}"),
                 Wanted::Like(regex) => write!(f, "field:{attr}=~{regex}"),
             },
-            Self::Same { caller, target } => match target {
-                Side::Text(text) => write!(f, "{caller}:{text}"),
-                Side::Attr(name) => write!(f, "{caller}:%({name})s"),
+            Self::Same { left, target } => match target {
+                Side::Text(text) => write!(f, "{left}:{text}"),
+                Side::Attr(name) => write!(f, "{left}:%({name})s"),
             },
         }
+    }
+}
+
+impl fmt::Display for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Caller(text) | Self::Literal(text)) = self;
+        f.write_str(text)
     }
 }
 

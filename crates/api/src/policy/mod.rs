@@ -15,10 +15,11 @@ use std::{
 };
 
 use intent::attrs::{Attr, TABLES, Table};
+use serde::Deserialize;
 
 pub use credentials::Credentials;
 pub use lang::{BadRule, Check, parse};
-use lang::{Side, Wanted};
+use lang::{Left, Side, Wanted, parse_list};
 pub use request::{action_rule, explicit_rule};
 
 /// A regular expression that is equal to another when its text is.
@@ -102,6 +103,37 @@ pub enum PolicyError {
     Rule { name: String, source: BadRule },
 }
 
+/// A rule as operators write it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Text(String),
+    List(Vec<Words>),
+}
+
+/// A check, or checks that all must be met.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Words {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Written {
+    fn parse(self) -> Result<Check, BadRule> {
+        match self {
+            Self::Text(text) => parse(&text),
+            Self::List(lists) => {
+                let lists = lists.into_iter().map(|words| match words {
+                    Words::One(word) => vec![word],
+                    Words::Many(words) => words,
+                });
+                parse_list(&lists.collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
 /// The rule that is asked where there is none of a name.
 const DEFAULT: &str = "default";
 const DEFAULTS: &str = include_str!("defaults.yaml");
@@ -135,10 +167,10 @@ impl Policy {
     }
 
     fn add(&mut self, yaml: &str) -> Result<(), PolicyError> {
-        let texts: BTreeMap<String, Option<String>> =
+        let written: BTreeMap<String, Option<Written>> =
             yaml_serde::from_str(yaml).map_err(PolicyError::File)?;
-        for (name, text) in texts {
-            let check = parse(text.as_deref().unwrap_or_default());
+        for (name, rule) in written {
+            let check = rule.map_or(Ok(Check::Always), Written::parse);
             let check = check.map_err(|source| PolicyError::Rule {
                 name: name.clone(),
                 source,
@@ -211,7 +243,7 @@ impl Policy {
             Check::Role(role) => caller.has_role(role).into(),
             Check::Field { attr, value } => field(attr, value, target),
             Check::Same {
-                caller: left,
+                left,
                 target: right,
             } => same(left, right, caller, target),
         }
@@ -250,7 +282,7 @@ fn field(attr: &str, value: &Wanted, target: Option<&dyn Target>) -> Answer {
     }
 }
 
-fn same(left: &str, right: &Side, caller: &Credentials, target: Option<&dyn Target>) -> Answer {
+fn same(left: &Left, right: &Side, caller: &Credentials, target: Option<&dyn Target>) -> Answer {
     let wanted = match right {
         Side::Text(text) => Some(text.clone()),
         Side::Attr(name) => match target {
@@ -261,7 +293,10 @@ fn same(left: &str, right: &Side, caller: &Credentials, target: Option<&dyn Targ
     let Some(wanted) = wanted else {
         return Answer::No;
     };
-    caller.says(left, &wanted).into()
+    match left {
+        Left::Caller(property) => caller.says(property, &wanted).into(),
+        Left::Literal(text) => (*text == wanted).into(),
+    }
 }
 
 #[cfg(test)]

@@ -98,3 +98,29 @@ fn rules_in_a_circle_let_nobody_pass() {
     let policy = Policy::read(Some("a: rule:b\nb: rule:a")).expect("rules");
     assert!(!policy.allows("a", &caller("p", &["admin"]), &Nothing));
 }
+
+#[test]
+fn a_property_that_callers_have_not_is_nobodys() {
+    let rules =
+        "a: group_id:%(name)s\nb: \"'group_id':%(name)s\"\nc: tenant:%(owner)s\nd: None:%(owner)s";
+    let policy = Policy::read(Some(rules)).expect("rules");
+    let any = caller("p", &["admin"]);
+    // A user may call a thing as a rule calls what is compared.
+    let named = Of(&[("name", "group_id"), ("owner", "p")]);
+    assert!(!policy.allows("a", &any, &named));
+    assert!(policy.allows("b", &any, &named));
+    assert!(policy.allows("c", &any, &named));
+    assert!(!policy.allows("d", &any, &named));
+}
+
+#[test]
+fn rules_may_be_lists_of_lists() {
+    let rules = "a: [[\"role:x\", \"role:y\"], \"role:z\"]\nb: []\nc: [[]]\nd: [[\"role\"]]";
+    Policy::read(Some(rules)).expect_err("d is no rule");
+    let policy = Policy::read(Some(&rules[..rules.len() - 13])).expect("rules");
+    assert!(policy.allows("a", &caller("p", &["x", "y"]), &Nothing));
+    assert!(policy.allows("a", &caller("p", &["z"]), &Nothing));
+    assert!(!policy.allows("a", &caller("p", &["x"]), &Nothing));
+    assert!(policy.allows("b", &caller("p", &[]), &Nothing));
+    assert!(!policy.allows("c", &caller("p", &[]), &Nothing));
+}
