@@ -18,6 +18,7 @@ pub mod ovsdb;
 pub mod ports;
 pub mod questions;
 pub mod report;
+pub mod rtnetlink;
 pub mod run;
 pub mod server;
 pub mod services;

@@ -9,6 +9,8 @@ const NEW: u16 = (10 << 8) | 15;
 /// The attribute that holds it.
 const ID: u16 = 1;
 const REQUEST: u16 = 1;
+/// The number of a namespace where nobody has ever made a rule.
+pub(super) const UNTOUCHED: u32 = 1;
 /// A netlink header, and nfnetlink's after it.
 const HEADER: usize = 16;
 const BODY: usize = HEADER + 4;
@@ -24,8 +26,11 @@ impl Generation {
     pub(super) fn of(netns: &NsName) -> Generation {
         let open = || {
             // The old kind shows the tables that it has.
-            let old = std::fs::read_to_string("/proc/thread-self/net/ip_tables_names");
-            if old.is_ok_and(|names| !names.is_empty()) {
+            let is_old = |file: &str| {
+                let names = std::fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+                names.is_ok_and(|names| !names.is_empty())
+            };
+            if is_old("ip_tables_names") || is_old("ip6_tables_names") {
                 return Ok(None);
             }
             let mut socket = Socket::new(NETLINK_NETFILTER)?;

@@ -9,7 +9,7 @@ use host::ipset::Ipsets;
 use host::iptables::Iptables;
 use host::netns::Family;
 
-use super::generation::Generation;
+use super::generation::{self, Generation};
 use super::{FilterError, Filters, Written, observe_ipsets, observe_rules, write};
 
 type Rules = BTreeMap<Family, Iptables>;
@@ -81,7 +81,10 @@ impl Known {
             None => {
                 // Counted before it is read: what changes meanwhile is found by the next look.
                 let at = self.generation.now();
-                let rules = observe_rules(&self.netns).await?;
+                let rules = match at {
+                    Some(generation::UNTOUCHED) => Rules::new(),
+                    _ => observe_rules(&self.netns).await?,
+                };
                 Read { rules, at }
             }
         };
@@ -99,6 +102,12 @@ impl Known {
 
     /// Turn what is ours (`have`) into what is wanted; what failed.
     pub async fn apply(&mut self, have: &Filters, want: &Filters) -> Vec<FilterError> {
+        if self.rules.is_none() && self.generation.now() == Some(generation::UNTOUCHED) {
+            self.rules = Some(Read {
+                rules: Rules::new(),
+                at: Some(generation::UNTOUCHED),
+            });
+        }
         let Written { tables, failed } = write(&self.netns, have, want).await;
         if !failed.is_empty() {
             self.forget();

@@ -1,4 +1,6 @@
 //! One namespace of a service: what is known of it, read where that is in doubt, and changed.
+use std::sync::Arc;
+
 use host::netns::Netns;
 use host::{HostState, NsName};
 
@@ -7,7 +9,8 @@ use super::{connections, read, write};
 use crate::announce;
 use crate::filters::{self, Filters};
 use crate::machine::Problem;
-use crate::netns;
+use crate::netns::{self, NetnsError};
+use crate::rtnetlink::Asker;
 
 pub(super) struct Inside {
     name: NsName,
@@ -15,6 +18,8 @@ pub(super) struct Inside {
     identity: Option<u64>,
     filters: filters::Known,
     ears: Ears,
+    /// Opened when it is needed first.
+    asker: Option<Arc<Asker>>,
     /// As it was last read; none is not known.
     seen: Option<Netns>,
     is_in_doubt: bool,
@@ -26,6 +31,7 @@ impl Inside {
             identity: netns::identity(name),
             filters: filters::Known::of(name.clone(), filters::Sets::None),
             ears: Ears::of(name, !want.neighbours.is_empty()),
+            asker: None,
             seen: None,
             is_in_doubt: false,
             name: name.clone(),
@@ -48,6 +54,14 @@ impl Inside {
         self.seen = None;
     }
 
+    fn asker(&mut self) -> Result<Arc<Asker>, NetnsError> {
+        let asker = match self.asker.take() {
+            Some(asker) => asker,
+            None => Arc::new(netns::within(&self.name, Asker::open)?),
+        };
+        Ok(self.asker.insert(asker).clone())
+    }
+
     /// As believed, or read.
     pub(super) async fn read(&mut self, want: &Netns) -> Result<Netns, read::ReadError> {
         let in_doubt = std::mem::take(&mut self.is_in_doubt);
@@ -60,46 +74,91 @@ impl Inside {
             Some(known) => known,
             None => {
                 self.ears.heard();
-                read::told(&self.name).await?
+                let asker = self.asker().map_err(|source| read::ReadError::Enter {
+                    netns: self.name.clone(),
+                    source,
+                })?;
+                read::told(&self.name, asker).await?
             }
         };
         read::silent(&self.name, want, &mut self.filters, &mut netns).await?;
         Ok(self.seen.insert(netns).clone())
     }
 
-    /// Turn what is there into what is wanted; what did not work.
-    pub(super) async fn apply(&mut self, have: &Netns, want: &Netns) -> Vec<Problem> {
+    /// Turn what is there into what is wanted, with devices that stand outside still; what did not
+    /// work.
+    pub(super) async fn apply(
+        &mut self,
+        have: &Netns,
+        want: &Netns,
+        outside: Vec<String>,
+    ) -> Vec<Problem> {
         self.seen = None;
-        let mut problems = Vec::new();
-        let mut fail = |error: &dyn std::error::Error| {
-            let text = crate::chain(error);
-            let why = want.why.clone();
-            problems.push(Problem { text, why });
-        };
-        let (name, old, new) = (self.name.clone(), sysctls(have), sysctls(want));
-        let written = netns::within(&self.name, move || {
+        let asker = self.asker();
+        let (name, old, new) = (self.name.clone(), told(have), told(want));
+        let written = tokio::task::spawn_blocking(move || {
+            let mut failed: Vec<String> = Vec::new();
+            let mut fail = |error: &dyn std::error::Error| failed.push(crate::chain(error));
+            let brought = write::bring(&name, &outside);
+            brought.iter().for_each(|error| fail(error));
             // Settings of devices that are not there yet are written when they are.
-            crate::sysctl::apply(&name, Some(&old), &new, &mut Vec::new());
-            Ok(())
-        });
-        if let Err(error) = written {
-            fail(&error);
-        }
-        if let Err(error) = write::netns(&self.name, have, want).await {
-            fail(&error);
-        }
-        let (old, new) = (filters_of(have), filters_of(want));
-        if old != new {
-            let failed = self.filters.apply(&old, &new).await;
-            failed.iter().for_each(|error| fail(error));
-            if let Err(error) = connections::end(&self.name, have, want).await {
+            if let Err(error) = write_sysctls(&name, &old, &new) {
                 fail(&error);
             }
-        }
+            match asker {
+                Ok(asker) => {
+                    let ordered = write::netns(&name, &asker, &old, &new);
+                    ordered.iter().for_each(|error| fail(error));
+                }
+                Err(error) => fail(&error),
+            }
+            failed
+        });
+        let (old, new) = (filters_of(have), filters_of(want));
+        let filtered = async {
+            if old == new {
+                return Vec::new();
+            }
+            let mut failed = self.filters.apply(&old, &new).await;
+            failed.extend(connections::end(&self.name, have, want).await.err());
+            failed
+        };
+        let (written, filtered) = tokio::join!(written, filtered);
+        let mut failed = written.unwrap_or_else(|lost| vec![lost.to_string()]);
+        failed.extend(filtered.iter().map(|error| crate::chain(error)));
         let mut new = write::new_addresses(have, want);
         new.extend(announce::proxied(have, want));
         announce::announce(&self.name, new);
-        problems
+        let problem = |text| Problem {
+            text,
+            why: want.why.clone(),
+        };
+        failed.into_iter().map(problem).collect()
+    }
+}
+
+fn write_sysctls(name: &NsName, old: &Netns, new: &Netns) -> Result<(), NetnsError> {
+    if old.sysctls == new.sysctls {
+        return Ok(());
+    }
+    let (old, new) = (sysctls(old), sysctls(new));
+    let within = name.clone();
+    netns::within(name, move || {
+        crate::sysctl::apply(&within, Some(&old), &new, &mut Vec::new());
+        Ok(())
+    })
+}
+
+/// What is written without a program: all but the filters.
+fn told(netns: &Netns) -> Netns {
+    Netns {
+        links: netns.links.clone(),
+        addrs: netns.addrs.clone(),
+        routes: netns.routes.clone(),
+        rules: netns.rules.clone(),
+        neighbours: netns.neighbours.clone(),
+        sysctls: netns.sysctls.clone(),
+        ..Netns::default()
     }
 }
 

@@ -204,9 +204,10 @@ impl Services {
         if differ.is_empty() {
             return 0;
         }
-        if let Err(error) = write::devices(have, want).await {
+        for error in write::make_pairs(&write::pairs(have, want)) {
             problems.push(Problem::new(&error));
         }
+        let there = netns::devices();
         for name in &differ {
             let known = self.known.entry((*name).clone());
             known.or_insert_with(|| Inside::of(name, &want.netns[*name]));
@@ -215,10 +216,12 @@ impl Services {
             .known
             .iter_mut()
             .filter(|(name, _)| differ.contains(name));
-        let none = &none;
+        let (none, there) = (&none, &there);
         let changing = changing.map(|(name, inside)| async move {
-            let (have, want) = (part(have, name, none), part(want, name, none));
-            inside.apply(have, want).await
+            let (old, new) = (part(have, name, none), part(want, name, none));
+            let outside = new.links.keys().filter(|dev| there.contains(*dev));
+            let outside = outside.cloned().collect();
+            inside.apply(old, new, outside).await
         });
         let mut changed = futures::stream::iter(changing).buffer_unordered(AT_ONCE);
         while let Some(failed) = changed.next().await {

@@ -1,29 +1,29 @@
-//! Reading a namespace: all that `ip` shows of it, its filters, its settings.
+//! Reading a namespace: all that `ip` would show of it, its filters, its settings.
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
 
-use host::netns::{
-    AddrKey, Family, MAIN, Netns, read_ip_addr, read_neighbours, read_routes, read_rules,
-};
-use host::{NsName, ParseError};
+use host::NsName;
+use host::netns::{AddrKey, MAIN, Netns};
 
-use crate::exec::{ExecError, Program};
 use crate::filters::{FilterError, Known};
+use crate::netns::NetnsError;
+use crate::rtnetlink::Asker;
 
 /// A namespace could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error("namespace {netns} can't be read")]
-    Exec {
+    Ask {
         netns: NsName,
         #[source]
-        source: ExecError,
+        source: io::Error,
     },
-    #[error("what 'ip {what}' shows of namespace {netns} can't be read")]
-    Parse {
+    #[error("namespace {netns} can't be asked")]
+    Enter {
         netns: NsName,
-        what: &'static str,
         #[source]
-        source: ParseError,
+        source: NetnsError,
     },
     #[error("filters of namespace {netns} can't be read")]
     Filters {
@@ -31,21 +31,6 @@ pub(super) enum ReadError {
         #[source]
         source: FilterError,
     },
-}
-
-async fn ip(name: &NsName, what: &'static str) -> Result<String, ReadError> {
-    let argv = std::iter::once("ip").chain(what.split(' '));
-    let result = Program::new(argv).within(name).run().await;
-    match result {
-        // A table that does not exist is empty.
-        Err(ExecError::Failed { stderr, .. }) if stderr.contains("FIB table does not exist") => {
-            Ok(String::new())
-        }
-        result => result.map_err(|source| ReadError::Exec {
-            netns: name.clone(),
-            source,
-        }),
-    }
 }
 
 /// What of a namespace changes without the kernel telling: its settings; and its filters, which the
@@ -90,46 +75,22 @@ fn unreached(netns: &Netns) -> BTreeSet<AddrKey> {
 }
 
 /// Devices, addresses, routes, rules and neighbours.
-pub(super) async fn told(name: &NsName) -> Result<Netns, ReadError> {
-    let parse = |what| {
-        move |source| ReadError::Parse {
-            netns: name.clone(),
-            what,
-            source,
-        }
-    };
-    let [addr, route4, route6] = ["addr", "-4 route show table all", "-6 route show table all"];
-    let [rule4, rule6, neigh] = ["-4 rule", "-6 rule", "neigh show nud permanent"];
-    let (links, routes, more, rules, also, neighbours) = tokio::join!(
-        ip(name, addr),
-        ip(name, route4),
-        ip(name, route6),
-        ip(name, rule4),
-        ip(name, rule6),
-        ip(name, neigh),
-    );
-    let found = read_ip_addr(&links?).map_err(parse(addr))?;
-    let mut netns = Netns {
-        links: found.links,
-        addrs: found.addrs,
-        ..Netns::default()
-    };
-    netns.routes = read_routes(&routes?, Family::V4).map_err(parse(route4))?;
-    for (table, routes) in read_routes(&more?, Family::V6).map_err(parse(route6))? {
-        netns.routes.entry(table).or_default().extend(routes);
-    }
+pub(super) async fn told(name: &NsName, asker: Arc<Asker>) -> Result<Netns, ReadError> {
+    let read = tokio::task::spawn_blocking(move || asker.read()).await;
+    let read = read.unwrap_or_else(|lost| Err(io::Error::other(lost)));
+    let mut netns = read.map_err(|source| ReadError::Ask {
+        netns: name.clone(),
+        source,
+    })?;
     let unreached = unreached(&netns);
     netns.addrs.retain(|key, _| !unreached.contains(key));
-    netns.rules = read_rules(&rules?, Family::V4).map_err(parse(rule4))?;
-    netns
-        .rules
-        .extend(read_rules(&also?, Family::V6).map_err(parse(rule6))?);
-    netns.neighbours = read_neighbours(&neighbours?).map_err(parse(neigh))?;
     Ok(netns)
 }
 
 #[cfg(test)]
 mod tests {
+    use host::netns::{Family, read_ip_addr, read_routes};
+
     use super::*;
 
     #[test]

@@ -1,182 +1,181 @@
-//! Changing a namespace: devices, addresses, routes, rules, neighbours, in one batch of `ip`.
+//! Changing a namespace: devices, addresses, routes, rules, neighbours.
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
+use std::fs::File;
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsRawFd;
 
-use host::diff::{Put, diff};
-use host::netns::{
-    AddrKey, Family, Link, LinkKind, Netns, RouteKey, RuleAction, RuleKey, print_ip_rule,
-    print_neighbour, print_route,
-};
+use host::diff::diff;
+use host::netns::{Link, LinkKind, Netns};
 use host::{HostState, NsName};
-use ipnet::IpNet;
 
-use crate::exec::{ExecError, Program};
+use crate::exec::netns_path;
+use crate::rtnetlink::{self, Asker, Indexes, Order, OrderError};
 
-/// Bring all namespaces' devices in. A device that the switch has not made yet is brought when it
-/// has.
-pub(super) async fn devices(have: &HostState, want: &HostState) -> Result<(), ExecError> {
+/// A device could not be brought to its namespace, or a namespace not be changed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WriteError {
+    #[error("devices can't be brought to their namespaces")]
+    Host(#[source] io::Error),
+    #[error("namespace {netns} can't be opened")]
+    Open {
+        netns: NsName,
+        #[source]
+        source: io::Error,
+    },
+    #[error("namespace {netns} can't be changed")]
+    Ask {
+        netns: NsName,
+        #[source]
+        source: io::Error,
+    },
+    #[error("namespace {netns} is not as it should be")]
+    Order {
+        netns: NsName,
+        #[source]
+        source: OrderError,
+    },
+}
+
+/// A pair of devices that is to be made: each end with the namespace that it belongs to.
+pub(super) type Pair<'a> = [(&'a NsName, &'a String); 2];
+
+/// The pairs that are wanted and not there.
+pub(super) fn pairs<'a>(have: &HostState, want: &'a HostState) -> Vec<Pair<'a>> {
     let none = Netns::default();
-    let there = crate::netns::devices();
-    let mut outside = String::new();
+    let mut pairs = Vec::new();
     for (name, wanted) in want.netns.iter().filter(|(name, _)| !name.is_root()) {
         let have = have.netns.get(name).unwrap_or(&none);
-        outside.push_str(&bring(name, have, wanted, want, &there));
-    }
-    match outside.is_empty() {
-        true => Ok(()),
-        false => batch(&NsName::root(), None, outside).await,
-    }
-}
-
-/// Everything inside of one namespace.
-pub(super) async fn netns(name: &NsName, have: &Netns, want: &Netns) -> Result<(), ExecError> {
-    let [inside, rules_6] = scripts(have, want);
-    let mut done = Ok(());
-    for (family, script) in [(None, inside), (Some("-6"), rules_6)] {
-        if !script.is_empty() {
-            done = done.and(batch(name, family, script).await);
+        let missing = wanted
+            .links
+            .iter()
+            .filter(|(dev, link)| link.kind == LinkKind::Veth && !have.links.contains_key(*dev));
+        for (dev, link) in missing {
+            // Both ends are wanted; the one whose name comes first is the one that is made.
+            let Some(peer) = link.peer.as_ref().filter(|peer| dev < *peer) else {
+                continue;
+            };
+            let mut all = want.netns.iter();
+            let elsewhere = all.find(|(_, netns)| netns.links.contains_key(peer));
+            pairs.extend(elsewhere.map(|(elsewhere, _)| [(name, dev), (elsewhere, peer)]));
         }
     }
-    done
+    pairs
 }
 
-/// Lines that are of IPv4, or say themselves what they are of, or all of one family.
-async fn batch(netns: &NsName, family: Option<&str>, script: String) -> Result<(), ExecError> {
-    // One line that fails does not keep the others from being done.
-    let options = ["-force", "-batch", "-"];
-    Program::new(["ip"].into_iter().chain(family).chain(options))
-        .within(netns)
-        .reading(script)
-        .run()
-        .await
-        .map(drop)
-}
-
-/// What is said in the host's own namespace: devices of the switch move, pairs are made.
-fn bring(
-    name: &NsName,
-    have: &Netns,
-    want: &Netns,
-    all: &HostState,
-    there: &BTreeSet<String>,
-) -> String {
-    let mut out = String::new();
-    for put in diff(&have.links, &want.links)
-        .put
-        .iter()
-        .filter(|put| put.old.is_none())
-    {
-        match (&put.new.kind, &put.new.peer) {
-            (LinkKind::Veth, Some(peer)) => {
-                // Both ends are wanted; the one whose name comes first is the one that is made.
-                let elsewhere = all
-                    .netns
-                    .iter()
-                    .find(|(_, netns)| netns.links.contains_key(peer));
-                if let Some((elsewhere, _)) = elsewhere.filter(|_| put.key < peer) {
-                    let _ = writeln!(
-                        out,
-                        "link add {} netns {name} type veth peer name {peer} netns {elsewhere}",
-                        put.key
-                    );
-                }
+/// Make them, from the host's own namespace, where this thread is.
+pub(super) fn make_pairs(pairs: &[Pair<'_>]) -> Vec<WriteError> {
+    let root = NsName::root();
+    let (mut orders, mut failed, mut files) = (Vec::new(), Vec::new(), Vec::new());
+    for [(netns, one), (elsewhere, other)] in pairs {
+        match open(netns).and_then(|own| Ok((own, open(elsewhere)?))) {
+            Ok((own, far)) => {
+                let ends = ((&***one, own.as_raw_fd()), (&***other, far.as_raw_fd()));
+                orders.push(rtnetlink::pair(ends.0, ends.1));
+                files.extend([own, far]);
             }
-            _ if there.contains(put.key) => {
-                let _ = writeln!(out, "link set {} netns {name}", put.key);
-            }
-            _ => {}
+            Err(error) => failed.push(error),
         }
     }
-    out
+    if !orders.is_empty() {
+        match Asker::open() {
+            Ok(asker) => failed.extend(order(&root, &asker, &orders)),
+            Err(error) => failed.push(WriteError::Host(error)),
+        }
+    }
+    failed
 }
 
-/// What is said inside, and after it the rules of IPv6: `ip` takes a rule for one of IPv4 whatever
-/// addresses it has.
-fn scripts(have: &Netns, want: &Netns) -> [String; 2] {
-    [script(have, want), rules(have, want, Family::V6)]
+/// Bring devices of the switch to a namespace, from the host's own, where this thread is.
+pub(super) fn bring(name: &NsName, devices: &[String]) -> Vec<WriteError> {
+    if devices.is_empty() {
+        return Vec::new();
+    }
+    let own = match open(name) {
+        Ok(own) => own,
+        Err(error) => return vec![error],
+    };
+    let asked = Asker::open().and_then(|asker| Ok((asker.indexes()?, asker)));
+    let (indexes, asker) = match asked {
+        Ok(asked) => asked,
+        Err(error) => return vec![WriteError::Host(error)],
+    };
+    let there = devices.iter().filter_map(|dev| indexes.get_key_value(dev));
+    let moved = there.map(|(dev, index)| rtnetlink::moved(*index, dev, own.as_raw_fd()));
+    let orders: Vec<Order> = moved.collect();
+    order(name, &asker, &orders)
 }
 
-fn script(have: &Netns, want: &Netns) -> String {
-    let mut out = String::from("link set lo up\n");
-    let begin = out.len();
+fn open(netns: &NsName) -> Result<File, WriteError> {
+    File::open(netns_path(netns)).map_err(|source| WriteError::Open {
+        netns: netns.clone(),
+        source,
+    })
+}
+
+fn order(name: &NsName, asker: &Asker, orders: &[Order]) -> Vec<WriteError> {
+    let failed = asker.order(orders).into_iter();
+    let failed = failed.map(|source| WriteError::Order {
+        netns: name.clone(),
+        source,
+    });
+    failed.collect()
+}
+
+/// Everything inside of one namespace, by one who asks there.
+pub(super) fn netns(name: &NsName, asker: &Asker, have: &Netns, want: &Netns) -> Vec<WriteError> {
+    let indexes = match asker.indexes() {
+        Ok(indexes) => indexes,
+        Err(source) => {
+            let netns = name.clone();
+            return vec![WriteError::Ask { netns, source }];
+        }
+    };
+    order(name, asker, &orders(have, want, &indexes))
+}
+
+/// What stands on a device that is not there is left out: it comes when the device does.
+fn orders(have: &Netns, want: &Netns, indexes: &Indexes) -> Vec<Order> {
+    let mut orders = Vec::new();
     for put in diff(&have.links, &want.links).put {
-        link(&put, &mut out);
+        let index = indexes.get(put.key);
+        orders.extend(index.and_then(|index| rtnetlink::link(*index, put.key, put.old, put.new)));
     }
-    let addrs = diff(&have.addrs, &want.addrs);
-    for (key, _) in &addrs.remove {
-        let _ = writeln!(out, "addr del {} dev {}", key.net, key.dev);
-    }
-    for put in &addrs.put {
-        let broadcast = put
-            .new
-            .broadcast
-            .map(|ip| format!(" brd {ip}"))
-            .unwrap_or_default();
-        let scope = if put.new.scope.is_empty() {
-            "global"
-        } else {
-            &put.new.scope
+    addresses(have, want, indexes, &mut orders);
+    routes(have, want, indexes, &mut orders);
+    rules(have, want, &mut orders);
+    neighbours(have, want, indexes, &mut orders);
+    let loopback = indexes.get("lo").filter(|_| !orders.is_empty());
+    if let Some(index) = loopback {
+        let up = Link {
+            up: true,
+            ..Link::default()
         };
-        let _ = writeln!(
-            out,
-            "addr replace {}{broadcast} scope {scope} dev {}",
-            put.key.net, put.key.dev
-        );
+        let up = rtnetlink::link(*index, "lo", None, &up);
+        orders.splice(0..0, up);
+    }
+    orders
+}
+
+fn addresses(have: &Netns, want: &Netns, indexes: &Indexes, orders: &mut Vec<Order>) {
+    let difference = diff(&have.addrs, &want.addrs);
+    for (key, _) in &difference.remove {
+        let index = indexes.get(&key.dev);
+        orders.extend(index.map(|index| rtnetlink::remove_addr(*index, key)));
+    }
+    for put in &difference.put {
+        let Some(index) = indexes.get(&put.key.dev) else {
+            continue;
+        };
+        orders.push(rtnetlink::put_addr(*index, put.key, put.new));
         let is_up = have.links.get(&put.key.dev).is_some_and(|link| link.up);
         if put.old.is_none() && is_up {
-            connected(put.key, &mut out);
+            orders.extend(rtnetlink::connected(put.key, indexes));
         }
     }
-    routes(have, want, &mut out);
-    out.push_str(&rules(have, want, Family::V4));
-    neighbours(have, want, &mut out);
-    if out.len() == begin {
-        String::new()
-    } else {
-        out
-    }
 }
 
-/// The route that the kernel makes with an address; it does not make it again for an address that
-/// is there and lost it.
-fn connected(key: &AddrKey, out: &mut String) {
-    let AddrKey { dev, net } = key;
-    if net.prefix_len() < net.max_prefix_len() {
-        let source = match net {
-            IpNet::V4(net) => format!(" scope link src {}", net.addr()),
-            IpNet::V6(_) => " metric 256".to_owned(),
-        };
-        let _ = writeln!(
-            out,
-            "route replace {} dev {dev} proto kernel{source}",
-            net.trunc()
-        );
-    }
-}
-
-fn link(put: &Put<'_, String, Link>, out: &mut String) {
-    let (name, new) = (put.key, put.new);
-    let differs = |part: fn(&Link) -> Option<String>| {
-        part(new).filter(|now| put.old.and_then(part).as_ref() != Some(now))
-    };
-    if let Some(mac) = differs(|link| link.mac.map(|mac| mac.to_string())) {
-        let _ = writeln!(out, "link set dev {name} address {mac}");
-    }
-    if let Some(mtu) = differs(|link| (link.mtu != 0).then(|| link.mtu.to_string())) {
-        let _ = writeln!(out, "link set dev {name} mtu {mtu}");
-    }
-    if put.old.is_none_or(|old| old.up != new.up) {
-        let _ = writeln!(
-            out,
-            "link set dev {name} {}",
-            if new.up { "up" } else { "down" }
-        );
-    }
-}
-
-/// A route's words for a command: the table has to be said also when it is main.
-fn routes(have: &Netns, want: &Netns, out: &mut String) {
+fn routes(have: &Netns, want: &Netns, indexes: &Indexes, orders: &mut Vec<Order>) {
     let none = BTreeMap::new();
     let tables: BTreeSet<u32> = have
         .routes
@@ -184,13 +183,13 @@ fn routes(have: &Netns, want: &Netns, out: &mut String) {
         .chain(want.routes.keys())
         .copied()
         .collect();
-    let (mut direct, mut via, mut gone) = (String::new(), String::new(), String::new());
+    let (mut direct, mut via) = (Vec::new(), Vec::new());
     for table in tables {
-        let of = |netns: &Netns| netns.routes.get(&table).unwrap_or(&none).clone();
-        let (old, new) = (of(have), of(want));
-        let difference = diff(&old, &new);
+        let old = have.routes.get(&table).unwrap_or(&none);
+        let new = want.routes.get(&table).unwrap_or(&none);
+        let difference = diff(old, new);
         for (key, _) in &difference.remove {
-            let _ = writeln!(gone, "route del {} table {table}", place(key));
+            orders.extend(rtnetlink::remove_route(table, key, indexes));
         }
         for put in &difference.put {
             // What a gateway is reached by comes before what it leads to.
@@ -199,65 +198,35 @@ fn routes(have: &Netns, want: &Netns, out: &mut String) {
             } else {
                 &mut direct
             };
-            let _ = writeln!(
-                to,
-                "route replace {} table {table}",
-                print_route(254, put.key, put.new).replace("\n\t", " ")
-            );
+            to.extend(rtnetlink::put_route(table, put.key, put.new, indexes));
         }
     }
-    out.push_str(&gone);
-    out.push_str(&direct);
-    out.push_str(&via);
+    orders.append(&mut direct);
+    orders.append(&mut via);
 }
 
-fn place(key: &RouteKey) -> String {
-    let mut text = key.dst.to_string();
-    if let Some(dev) = &key.dev {
-        let _ = write!(text, " dev {dev}");
-    }
-    if key.metric != 0 {
-        let _ = write!(text, " metric {}", key.metric);
-    }
-    text
-}
-
-fn rule_words(key: &RuleKey, action: &RuleAction) -> String {
-    let text = print_ip_rule(key, action);
-    let words = text
-        .split_once(":\t")
-        .map_or(text.as_str(), |(_, words)| words);
-    format!("priority {} {words}", key.priority)
-}
-
-fn rules(have: &Netns, want: &Netns, family: Family) -> String {
-    let mut out = String::new();
-    let mut say = |verb: &str, key: &RuleKey, action: &RuleAction| {
-        if key.family == family {
-            let _ = writeln!(out, "rule {verb} {}", rule_words(key, action));
-        }
-    };
+fn rules(have: &Netns, want: &Netns, orders: &mut Vec<Order>) {
     let difference = diff(&have.rules, &want.rules);
     for (key, action) in &difference.remove {
-        say("del", key, action);
+        orders.push(rtnetlink::remove_rule(key, action));
     }
     for put in &difference.put {
         if let Some(old) = put.old {
-            say("del", put.key, old);
+            orders.push(rtnetlink::remove_rule(put.key, old));
         }
-        say("add", put.key, put.new);
+        orders.push(rtnetlink::add_rule(put.key, put.new));
     }
-    out
 }
 
-fn neighbours(have: &Netns, want: &Netns, out: &mut String) {
+fn neighbours(have: &Netns, want: &Netns, indexes: &Indexes, orders: &mut Vec<Order>) {
     let difference = diff(&have.neighbours, &want.neighbours);
     for (key, _) in &difference.remove {
-        let _ = writeln!(out, "neigh del {} dev {}", key.ip, key.dev);
+        let index = indexes.get(&key.dev);
+        orders.extend(index.map(|index| rtnetlink::remove_neighbour(*index, key)));
     }
     for put in &difference.put {
-        let text = print_neighbour(put.key, put.new).replace("PERMANENT", "nud permanent");
-        let _ = writeln!(out, "neigh replace {text}");
+        let index = indexes.get(&put.key.dev);
+        orders.extend(index.map(|index| rtnetlink::put_neighbour(*index, put.key, put.new)));
     }
 }
 
@@ -276,7 +245,7 @@ pub(super) fn new_addresses(have: &Netns, want: &Netns) -> Vec<(String, IpAddr)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::netns::{Addr, Route};
+    use host::netns::{Addr, AddrKey, Route, RouteKey};
 
     #[test]
     fn a_device_is_set_up_in_order() {
@@ -314,29 +283,26 @@ mod tests {
             ..Route::default()
         };
         want.routes.entry(254).or_default().insert(key, route);
+        let indexes: Indexes = [("lo".to_owned(), 1), ("qr-1".to_owned(), 7)].into();
+        let said = |have: &Netns, want: &Netns| -> Vec<String> {
+            let orders = orders(have, want, &indexes).into_iter();
+            orders.map(|order| order.what).collect()
+        };
+        let set = "set device qr-1 address fa:16:3e:00:00:01 mtu 1450 up";
         assert_eq!(
-            script(&Netns::default(), &want),
-            "link set lo up\nlink set dev qr-1 address fa:16:3e:00:00:01\nlink set dev qr-1 mtu 1450\n\
-             link set dev qr-1 up\naddr replace 10.0.0.1/24 brd 10.0.0.255 scope global dev qr-1\n\
-             route replace default via 10.0.0.254 dev qr-1 proto static table 254\n"
+            said(&Netns::default(), &want),
+            [
+                "set device lo up",
+                set,
+                "put address 10.0.0.1/24 on qr-1",
+                "put route 0.0.0.0/0 into table 254",
+            ]
         );
-        for (family, from) in [(Family::V4, "10.0.0.1/24"), (Family::V6, "fd00::1/64")] {
-            let mut key = RuleKey::new(7, family);
-            key.from = from.parse().ok();
-            let verdict = host::netns::RuleVerdict::Lookup(16);
-            let action = RuleAction {
-                verdict,
-                why: host::Why::default(),
-            };
-            want.rules.insert(key, action);
-        }
-        let [inside, rules_6] = scripts(&Netns::default(), &want);
-        assert!(
-            inside.ends_with("rule add priority 7 from 10.0.0.1/24 lookup 16\n"),
-            "{inside}"
-        );
-        assert_eq!(rules_6, "rule add priority 7 from fd00::1/64 lookup 16\n");
-        assert_eq!(scripts(&want, &want), ["", ""]);
-        assert!(script(&want, &Netns::default()).contains("addr del 10.0.0.1/24 dev qr-1"));
+        assert_eq!(said(&want, &want), [""; 0]);
+        let gone = said(&want, &Netns::default());
+        assert!(gone.contains(&"remove address 10.0.0.1/24 from qr-1".to_owned()));
+        // A device that somebody took away takes what stood on it along.
+        let nowhere = Indexes::new();
+        assert_eq!(orders(&Netns::default(), &want, &nowhere), []);
     }
 }
