@@ -26,6 +26,14 @@ impl fmt::Display for Note {
     }
 }
 
+/// What stages keep from one run of the compiler to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memo {
+    pub(crate) dhcp: crate::memo::Memo<NetworkId>,
+    pub(crate) l3: crate::memo::Memo<crate::l3::From>,
+    pub(crate) sg: crate::sg::Memo,
+}
+
 pub struct Draft<'a> {
     pub view: &'a View,
     pub settings: &'a Settings,
@@ -33,7 +41,7 @@ pub struct Draft<'a> {
     pub want: HostState,
     pub notes: Vec<Note>,
     /// What was written before, and can be written again without being worked out.
-    pub(crate) memo: crate::sg::Memo,
+    pub(crate) memo: Memo,
 }
 
 impl<'a> Draft<'a> {
@@ -42,7 +50,7 @@ impl<'a> Draft<'a> {
             view,
             settings,
             numbers,
-            memo: crate::sg::Memo::default(),
+            memo: Memo::default(),
             want: HostState::new(settings.host.as_str()),
             notes: Vec::new(),
         }

@@ -12,6 +12,7 @@ pub mod draft;
 mod holders;
 pub mod l2;
 pub mod l3;
+mod memo;
 mod numbers;
 mod rules;
 mod settings;
@@ -54,7 +55,7 @@ pub fn compile(view: &View, settings: &Settings, numbers: &Numbers) -> Plan {
 /// of what costs most.
 #[derive(Debug, Default)]
 pub struct Compiler {
-    memo: sg::Memo,
+    memo: draft::Memo,
 }
 
 impl Compiler {

@@ -255,3 +255,53 @@ fn source_nat_of_a_distributed_router_is_neutrons() {
         "no floating IP is here, so nothing is made for them"
     );
 }
+
+#[test]
+fn who_compiles_again_and_again_plans_what_a_compiler_that_knows_nothing_plans() {
+    for (scenario, host) in [("vxlan-legacy-hybrid", "net"), ("vxlan-dvr-hybrid", "c1")] {
+        let Scenario {
+            mut view,
+            mut settings,
+            numbers,
+            ..
+        } = Scenario::load_with(scenario, host, |settings, _| {
+            if scenario.contains("dvr") {
+                settings.agent_mode = plan::AgentMode::Dvr;
+            }
+        });
+        let mut compiler = plan::Compiler::default();
+        let mut differ = BTreeSet::new();
+        let mut check = |view: &intent::View, settings: &plan::Settings| {
+            let planned = compiler.compile(view, settings, &numbers);
+            let anew = plan::compile(view, settings, &numbers);
+            assert!(planned == anew, "{scenario}, {host}");
+            for (ns, netns) in planned.want.netns {
+                differ.insert((ns, format!("{:?}", netns.iptables)));
+            }
+        };
+        check(&view, &settings);
+        // Each thing goes and comes again.
+        let items: Vec<_> = view.items().collect();
+        for item in items {
+            view.remove(&item.key());
+            check(&view, &settings);
+            view.put(item);
+            check(&view, &settings);
+        }
+        let pools: Vec<_> = view.subnet_pools.keys().copied().collect();
+        for pool in pools {
+            let before = view.subnet_pools[&pool].clone();
+            let mut scoped = (*before).clone();
+            scoped.address_scope_id = match scoped.address_scope_id {
+                None => "9f0c0e3b-0000-4000-8000-000000000001".parse().ok(),
+                Some(_) => None,
+            };
+            view.subnet_pools.insert(pool, scoped.into());
+            check(&view, &settings);
+            view.subnet_pools.insert(pool, before);
+        }
+        settings.metadata.port += 1;
+        check(&view, &settings);
+        assert!(differ.len() > 10, "filters changed: {}", differ.len());
+    }
+}

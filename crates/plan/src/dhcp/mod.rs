@@ -32,6 +32,7 @@ pub(crate) const METADATA_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(
 ));
 
 pub fn emit(draft: &mut Draft<'_>) {
+    draft.memo.dhcp.begin();
     for role in draft.view.dhcp_roles.values() {
         serve(draft, role);
     }
@@ -206,6 +207,12 @@ pub(crate) fn metadata_v6(draft: &mut Draft<'_>, ns: &NsName, device: &str, why:
 
 /// Replies to DHCP clients get their checksums filled in: some clients look at them.
 fn iptables(draft: &mut Draft<'_>, served: &Served<'_>) {
+    let (ns, from) = (&served.ns, served.network.id);
+    if let Some(tables) = draft.memo.dhcp.written(ns, &from) {
+        let tables = tables.clone();
+        draft.netns(ns).iptables.extend(tables);
+        return;
+    }
     let why = Why::of("network", served.network.id);
     for (family, client_port) in [(Family::V4, 68), (Family::V6, 546)] {
         let mut writer = Writer::new(names::DHCP_CHAINS, why.clone());
@@ -215,8 +222,10 @@ fn iptables(draft: &mut Draft<'_>, served: &Served<'_>) {
         }
         let fill = format!("-p udp -m udp --dport {client_port} -j CHECKSUM --checksum-fill");
         writer.rule("mangle", "POSTROUTING", &fill, why.clone());
-        writer.finish(draft, &served.ns, family);
+        writer.finish(draft, ns, family);
     }
+    let tables = draft.netns(ns).iptables.clone();
+    draft.memo.dhcp.keep(ns, from, tables);
 }
 
 /// Whether dnsmasq hands out addresses of this subnet, and not only options.

@@ -13,6 +13,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use host::{Why, names, netns::Family};
 use intent::{AddressScopeId, Port};
 
+use super::memo::From;
 use super::site::{By, Outside, Site};
 use crate::{Draft, dhcp::METADATA_V4, dhcp::METADATA_V6, rules::Writer};
 
@@ -20,8 +21,20 @@ use crate::{Draft, dhcp::METADATA_V4, dhcp::METADATA_V6, rules::Writer};
 const NO_SCOPE: u32 = 0x400;
 
 pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
+    let from = From::of(draft, site);
+    if let Some(tables) = draft.memo.l3.written(&site.ns, &from) {
+        let tables = tables.clone();
+        draft.netns(&site.ns).iptables.extend(tables);
+        return;
+    }
+    let notes = draft.notes.len();
     v4(draft, site);
     v6(draft, site);
+    // What is to be said is said in every run.
+    if draft.notes.len() == notes {
+        let tables = draft.netns(&site.ns).iptables.clone();
+        draft.memo.l3.keep(&site.ns, from, tables);
+    }
 }
 
 fn v4(draft: &mut Draft<'_>, site: &Site<'_>) {
@@ -182,7 +195,7 @@ fn scope_of_address(draft: &Draft<'_>, site: &Site<'_>, address: IpAddr) -> Opti
     Some(mark(Some(rank)))
 }
 
-fn scope_of(draft: &Draft<'_>, pool: intent::SubnetPoolId) -> Option<AddressScopeId> {
+pub(super) fn scope_of(draft: &Draft<'_>, pool: intent::SubnetPoolId) -> Option<AddressScopeId> {
     draft.view.subnet_pools.get(&pool)?.address_scope_id
 }
 

@@ -3,6 +3,7 @@
 //! - `site`: one namespace with its devices, addresses and settings, whatever it is for.
 //! - `routes`: the way out, extra routes.
 //! - `filters`: iptables: NAT, metadata, address scopes.
+//! - `memo`: what filters are made from.
 //! - `radvd`: who announces IPv6 prefixes.
 //!
 //! A centralized router is one site, `qrouter-ROUTER`; a distributed one is several (`dvr`), and
@@ -11,6 +12,7 @@
 mod dvr;
 mod filters;
 mod fip;
+mod memo;
 mod radvd;
 mod routes;
 mod site;
@@ -19,9 +21,11 @@ use host::names;
 use intent::{FloatingIp, Port, Router, owner, view::RouterRole};
 
 use crate::Draft;
+pub(crate) use memo::From;
 use site::{By, Outside, Site};
 
 pub fn emit(draft: &mut Draft<'_>) {
+    draft.memo.l3.begin();
     for role in draft.view.router_roles.values() {
         let Some(router) = draft.view.routers.get(&role.router_id) else {
             draft.note(

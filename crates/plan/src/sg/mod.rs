@@ -68,7 +68,7 @@ impl Filtered<'_> {
 pub fn emit(draft: &mut Draft<'_>) {
     let root = NsName::root();
     let ports = filtered(draft);
-    let mut memo = std::mem::take(&mut draft.memo);
+    let mut memo = std::mem::take(&mut draft.memo.sg);
     memo.groups.update(draft);
     memo.keep(&ports);
     for key in BRIDGES_PASS_IPTABLES {
@@ -81,7 +81,7 @@ pub fn emit(draft: &mut Draft<'_>) {
             writer.add(&part);
         }
     }
-    draft.memo = memo;
+    draft.memo.sg = memo;
     for (mut writer, family) in writers.into_iter().zip([Family::V4, Family::V6]) {
         writer.rule("filter", "sg-chain", "-j ACCEPT", Why::base());
         writer.finish(draft, &root, family);

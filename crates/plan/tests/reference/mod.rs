@@ -12,7 +12,7 @@ use std::{
 
 use host::{HostState, snapshot};
 use intent::{
-    DvrMac, HostName, Object, State,
+    DvrMac, HostName, Object, State, View,
     import::{Served, import},
     view,
 };
@@ -20,6 +20,10 @@ use plan::{Numbers, Plan, Settings, compile};
 use serde_json::Value;
 
 pub(crate) struct Scenario {
+    /// What was compiled, for which host, with which numbers.
+    pub(crate) view: View,
+    pub(crate) settings: Settings,
+    pub(crate) numbers: Numbers,
     pub(crate) planned: Plan,
     pub(crate) seen: HostState,
 }
@@ -142,8 +146,12 @@ impl Scenario {
         describe_tunnels(&loaded.state, &mut settings);
         let mut numbers = Numbers::held_by(&loaded.state, &settings.integration_bridge);
         set(&mut settings, &mut numbers);
-        let planned = compile(&view(&state, &host_name), &settings, &numbers);
+        let view = view(&state, &host_name);
+        let planned = compile(&view, &settings, &numbers);
         Self {
+            view,
+            settings,
+            numbers,
             planned,
             seen: loaded.state,
         }
