@@ -83,7 +83,7 @@ pub fn devices() -> std::collections::BTreeSet<String> {
 }
 
 /// Where namespaces are pinned.
-const FOLDER: &str = "/run/netns";
+pub(crate) const FOLDER: &str = "/run/netns";
 
 /// Make a namespace and pin it under its name. One that is there already stays as it is; a file of
 /// that name that is none, left over from a start or an end that was cut short, becomes one.
@@ -121,6 +121,30 @@ pub fn add(name: &NsName) -> Result<(), NetnsError> {
         let _ = fs::remove_file(&path);
         fail("pin it")(errno.into())
     })
+}
+
+/// Make these, some at a time: the kernel takes milliseconds for each, most of which it waits.
+pub fn add_all(names: &[&NsName], at_once: usize) -> Vec<Result<(), NetnsError>> {
+    // The first one makes the folder what it has to be, alone.
+    let (first, rest) = names.split_at(names.len().min(1));
+    let mut made: Vec<_> = first.iter().map(|name| add(name)).collect();
+    for names in rest.chunks(at_once.max(1)) {
+        let some: Vec<_> = std::thread::scope(|scope| {
+            let threads = names.iter().map(|name| scope.spawn(|| add(name)));
+            let threads: Vec<_> = threads.collect();
+            let ended = threads.into_iter().zip(names).map(|(thread, name)| {
+                let lost = |_| {
+                    Err(NetnsError::Lost {
+                        name: (*name).clone(),
+                    })
+                };
+                thread.join().unwrap_or_else(lost)
+            });
+            ended.collect()
+        });
+        made.extend(some);
+    }
+    made
 }
 
 /// The folder of names as `ip netns` makes it: a mount of its own, shared. Were it made so only

@@ -23,6 +23,8 @@ pub(super) struct Inside {
     /// As it was last read; none is not known.
     seen: Option<Netns>,
     is_in_doubt: bool,
+    /// What of it is as wanted is held in common with what is wanted.
+    is_settled: bool,
 }
 
 impl Inside {
@@ -34,6 +36,7 @@ impl Inside {
             asker: None,
             seen: None,
             is_in_doubt: false,
+            is_settled: false,
             name: name.clone(),
         }
     }
@@ -62,6 +65,17 @@ impl Inside {
         Ok(self.asker.insert(asker).clone())
     }
 
+    /// Rules are most of what is held of a namespace: those that are as wanted are held once.
+    pub(super) fn settle_on(&mut self, want: &Netns) {
+        if std::mem::replace(&mut self.is_settled, true) {
+            return;
+        }
+        self.filters.settle_on(&want.iptables, &want.ipsets);
+        if let (Some(seen), Some(rules)) = (&mut self.seen, self.filters.rules()) {
+            seen.iptables.clone_from(rules);
+        }
+    }
+
     /// As believed, or read.
     pub(super) async fn read(&mut self, want: &Netns) -> Result<Netns, read::ReadError> {
         let in_doubt = std::mem::take(&mut self.is_in_doubt);
@@ -70,6 +84,7 @@ impl Inside {
             // Asked before it is read: what is told meanwhile is read the next time.
             known => known.filter(|_| !self.ears.heard()),
         };
+        self.is_settled = false;
         let mut netns = match known {
             Some(known) => known,
             None => {

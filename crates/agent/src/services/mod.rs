@@ -136,23 +136,26 @@ impl Services {
         want: &HostState,
         problems: &mut Vec<Problem>,
     ) -> usize {
-        let mut made = 0;
         if !self.active {
-            return made;
+            return 0;
         }
-        for (name, wanted) in want.netns.iter().filter(|(name, _)| !name.is_root()) {
-            if !have.netns.contains_key(name) {
-                made += 1;
-                if let Err(error) = netns::add(name) {
-                    problems.push(Problem {
-                        text: crate::chain(&error),
-                        why: wanted.why.clone(),
-                    });
-                }
-                self.forget(name);
+        let wanted = want.netns.iter().filter(|(name, _)| !name.is_root());
+        let missing: Vec<_> = wanted
+            .filter(|(name, _)| !have.netns.contains_key(name))
+            .collect();
+        for (name, _) in &missing {
+            self.forget(name);
+        }
+        let names: Vec<&NsName> = missing.iter().map(|(name, _)| *name).collect();
+        for (result, (_, wanted)) in netns::add_all(&names, AT_ONCE).into_iter().zip(&missing) {
+            if let Err(error) = result {
+                problems.push(Problem {
+                    text: crate::chain(&error),
+                    why: wanted.why.clone(),
+                });
             }
         }
-        made
+        missing.len()
     }
 
     fn forget(&mut self, name: &NsName) {
@@ -162,7 +165,7 @@ impl Services {
         }
     }
 
-    /// Everything inside namespaces, then files, then the processes that read them.
+    /// Files, then everything inside namespaces, each with the processes that run there.
     pub async fn apply(
         &mut self,
         have: &HostState,
@@ -172,9 +175,15 @@ impl Services {
         if !self.active {
             return 0;
         }
-        let mut changed = self.apply_namespaces(have, want, problems).await;
-        changed += files::apply(&self.state, have, want, problems);
-        changed += process::apply(&self.state, have, want, problems).await;
+        let state = self.state.clone();
+        let mut changed = files::apply(&state, have, want, problems);
+        let processes = process::Changes::of(&state, have, want);
+        processes.end_unwanted().await;
+        changed += self
+            .apply_namespaces(have, want, &processes, problems)
+            .await;
+        processes.tell();
+        changed += processes.len();
         for name in have
             .netns
             .keys()
@@ -193,6 +202,7 @@ impl Services {
         &mut self,
         have: &HostState,
         want: &HostState,
+        processes: &process::Changes<'_>,
         problems: &mut Vec<Problem>,
     ) -> usize {
         let none = Netns::default();
@@ -201,9 +211,6 @@ impl Services {
             .filter(|(name, wanted)| part(have, name, &none) != *wanted)
             .map(|(name, _)| name)
             .collect();
-        if differ.is_empty() {
-            return 0;
-        }
         for error in write::make_pairs(&write::pairs(have, want)) {
             problems.push(Problem::new(&error));
         }
@@ -221,13 +228,26 @@ impl Services {
             let (old, new) = (part(have, name, none), part(want, name, none));
             let outside = new.links.keys().filter(|dev| there.contains(*dev));
             let outside = outside.cloned().collect();
-            inside.apply(old, new, outside).await
+            let mut failed = inside.apply(old, new, outside).await;
+            failed.extend(processes.start(|netns| netns == Some(name)).await);
+            failed
         });
         let mut changed = futures::stream::iter(changing).buffer_unordered(AT_ONCE);
         while let Some(failed) = changed.next().await {
             problems.extend(failed);
         }
+        let elsewhere = |netns: Option<&NsName>| netns.is_none_or(|name| !differ.contains(name));
+        problems.extend(processes.start(elsewhere).await);
         differ.len()
+    }
+
+    /// What was found to be as wanted is held once: the observed becomes the wanted itself.
+    pub fn settle_on(&mut self, want: &HostState) {
+        for (name, inside) in &mut self.known {
+            if let Some(wanted) = want.netns.get(name) {
+                inside.settle_on(wanted);
+            }
+        }
     }
 
     /// Listen for metadata where it is wanted.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
-use host::diff::diff;
+use host::diff::{Diff, diff};
 use host::process::{File, Process};
 use host::{HostState, NsName};
 use nix::sys::signal::{Signal, kill};
@@ -97,43 +97,68 @@ pub(super) fn observe(state: &Path, want: &HostState, seen: &mut HostState) {
     }
 }
 
-/// Start, restart and end what differs; tell the others of their files.
-pub(super) async fn apply(
-    state: &Path,
-    have: &HostState,
-    want: &HostState,
-    problems: &mut Vec<Problem>,
-) -> usize {
-    let difference = diff(&have.processes, &want.processes);
-    for (_, process) in &difference.remove {
-        end(process).await;
-    }
-    let (again, told): (Vec<_>, Vec<_>) = reading_changed_files(state, have, want)
-        .filter(|(key, _)| !difference.put.iter().any(|put| put.key == *key))
-        .partition(|(_, process)| reading_again_kills(files_of(state, process, have)));
-    for (key, _) in told {
-        signal(have.processes.get(key), Signal::SIGHUP);
-    }
-    let differing = difference.put.iter().map(|put| (put.old, put.new));
-    let again = again
-        .into_iter()
-        .map(|(key, process)| (have.processes.get(key), process));
-    let starting = differing.chain(again).map(|(old, new)| async move {
-        if let Some(old) = old {
-            end(old).await;
-        }
-        (new, start(new).await)
-    });
-    let mut started = futures::stream::iter(starting).buffer_unordered(super::AT_ONCE);
-    while let Some((process, result)) = started.next().await {
-        if let Err(error) = result {
-            problems.push(Problem {
-                text: crate::chain(&error),
-                why: process.why.clone(),
-            });
+/// What is to be done about processes.
+pub(super) struct Changes<'a> {
+    differ: Diff<'a, String, Process>,
+    /// As they should be, but a file of theirs was written: they are to be started anew.
+    again: Vec<(&'a String, &'a Process)>,
+    /// Likewise, but they read it when they are told.
+    told: Vec<&'a String>,
+    have: &'a HostState,
+}
+
+impl<'a> Changes<'a> {
+    pub(super) fn of(state: &'a Path, have: &'a HostState, want: &'a HostState) -> Changes<'a> {
+        let differ = diff(&have.processes, &want.processes);
+        let (again, told): (Vec<_>, Vec<_>) = reading_changed_files(state, have, want)
+            .filter(|(key, _)| !differ.put.iter().any(|put| put.key == *key))
+            .partition(|(_, process)| reading_again_kills(files_of(state, process, have)));
+        Changes {
+            differ,
+            again,
+            told: told.into_iter().map(|(key, _)| key).collect(),
+            have,
         }
     }
-    difference.len()
+
+    pub(super) fn len(&self) -> usize {
+        self.differ.len()
+    }
+
+    /// End those that nobody wants.
+    pub(super) async fn end_unwanted(&self) {
+        for (_, process) in &self.differ.remove {
+            end(process).await;
+        }
+    }
+
+    /// Tell those that read again of their files.
+    pub(super) fn tell(&self) {
+        for key in &self.told {
+            signal(self.have.processes.get(*key), Signal::SIGHUP);
+        }
+    }
+
+    /// Start those of the namespaces that are meant, in the place of what runs there; what did not
+    /// work.
+    pub(super) async fn start(&self, is_meant: impl Fn(Option<&NsName>) -> bool) -> Vec<Problem> {
+        let differing = self.differ.put.iter().map(|put| (put.old, put.new));
+        let again = self.again.iter();
+        let again = again.map(|(key, process)| (self.have.processes.get(*key), *process));
+        let meant = differing
+            .chain(again)
+            .filter(|(_, process)| is_meant(process.netns.0.as_ref()));
+        let starting = meant.map(|(old, new)| async move {
+            if let Some(old) = old {
+                end(old).await;
+            }
+            let failed = start(new).await.err()?;
+            let (text, why) = (crate::chain(&failed), new.why.clone());
+            Some(Problem { text, why })
+        });
+        let starting = futures::stream::iter(starting).buffer_unordered(super::AT_ONCE);
+        starting.filter_map(std::future::ready).collect().await
+    }
 }
 
 /// The wanted processes of which a file was written.
