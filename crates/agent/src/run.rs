@@ -34,8 +34,13 @@ const FIRST_WORD: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub enum Event {
     Database,
-    Flows { bridge: String, heard: Heard },
+    Flows {
+        bridge: String,
+        heard: Heard,
+    },
     Filters,
+    /// One lost its name. They are listed in every pass: there is nothing to doubt.
+    Namespaces,
     Told(Told),
     Stop,
 }
@@ -117,6 +122,9 @@ impl Agent {
             },
         );
         crate::watchers::filters(send.clone());
+        if !crate::services::prefixes(&config).is_empty() {
+            crate::watchers::namespaces(send.clone());
+        }
         let server = if watch_server {
             Some(watch(&config, send)?)
         } else {
@@ -192,7 +200,7 @@ impl Agent {
     /// One event: what is in doubt, what is known.
     async fn take(&mut self, event: Event) {
         match event {
-            Event::Database | Event::Stop => {}
+            Event::Database | Event::Namespaces | Event::Stop => {}
             Event::Filters => self.machine.doubt_rules(),
             Event::Flows { bridge, heard } => match heard {
                 // What the switch learns is its own.

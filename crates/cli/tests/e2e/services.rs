@@ -9,6 +9,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+/// What raises an event is healed in this time, counted from the damage.
+const EVENT: Duration = Duration::from_secs(2);
 /// What tells nothing is found by looking, every 8 seconds.
 const LOOKED: Duration = Duration::from_secs(30);
 
@@ -158,7 +160,7 @@ fn namespaces(cloud: &Cloud) {
         assert!(served(), "{process} is in {name}");
         let before = id();
         rig.run("net", &format!("ip netns del {name}"));
-        within(LOOKED, &format!("{name} is another and served"), || {
+        within(EVENT, &format!("{name} is another and served"), || {
             let now = id();
             !now.is_empty() && now != before && served()
         });
