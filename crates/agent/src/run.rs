@@ -27,6 +27,9 @@ const READ_SILENT: Duration = Duration::from_secs(8);
 const READ_ALL: Duration = Duration::from_secs(300);
 /// A pass that left something undone is tried again after this long.
 const RETRY: Duration = Duration::from_secs(1);
+/// One that did a part of it goes on after this long: a device that went with its namespace has to
+/// go from the switch before it can come again.
+const SOON: Duration = Duration::from_millis(50);
 /// How long an agent that begins waits for the server's word before it acts on what was kept.
 const FIRST_WORD: Duration = Duration::from_secs(2);
 
@@ -96,6 +99,8 @@ pub struct Agent {
     /// Whether the view on disk is behind the one held, and since when.
     unsaved: Option<Instant>,
     passes: u64,
+    /// The next pass comes sooner than it would.
+    hurried: bool,
 }
 
 impl Agent {
@@ -149,6 +154,7 @@ impl Agent {
             read_all_at: Instant::now(),
             unsaved: None,
             passes: 0,
+            hurried: false,
         })
     }
 
@@ -172,8 +178,7 @@ impl Agent {
             }
             self.take_events().await;
             self.doubt_in_time();
-            let undone = self.pass_and_report().await;
-            due = tokio::time::Instant::now() + if undone { RETRY } else { READ_SILENT };
+            due = self.pass_and_report().await;
         }
         self.save();
         tracing::info!("stopped; the host stays as it is");
@@ -320,14 +325,14 @@ impl Agent {
         (plan, given_back)
     }
 
-    /// A pass, what it says to the log and to the server. Whether something is left to do.
-    async fn pass_and_report(&mut self) -> bool {
+    /// A pass, what it says to the log and to the server. When the next one is due.
+    async fn pass_and_report(&mut self) -> tokio::time::Instant {
         if self.passes == 0 {
             // A switch that is not asked yet would look empty, and its ports down.
             self.machine.settle(&self.settings).await;
         }
         let Some(pass) = self.pass(true).await else {
-            return false;
+            return tokio::time::Instant::now() + READ_SILENT;
         };
         self.passes += 1;
         self.log(&pass);
@@ -341,7 +346,22 @@ impl Agent {
         if self.unsaved.is_some_and(|since| since.elapsed() > RETRY) {
             self.save();
         }
-        !pass.left.is_empty() || !pass.problems.is_empty() || self.unsaved.is_some()
+        tokio::time::Instant::now() + self.pause_after(&pass)
+    }
+
+    /// Nobody hurries twice: what is left then may be somebody else's doing, again and again.
+    fn pause_after(&mut self, pass: &Pass) -> Duration {
+        let did_a_part = pass.problems.is_empty() && pass.applied != Applied::default();
+        let is_left = !pass.left.is_empty();
+        let hurried = std::mem::take(&mut self.hurried);
+        if is_left && did_a_part && !hurried {
+            self.hurried = true;
+            SOON
+        } else if is_left || !pass.problems.is_empty() || self.unsaved.is_some() {
+            RETRY
+        } else {
+            READ_SILENT
+        }
     }
 
     fn log(&self, pass: &Pass) {
