@@ -63,6 +63,7 @@ pub fn drift(have: &HostState, want: &HostState) -> Vec<Drift> {
     let names: BTreeSet<_> = have.netns.keys().chain(want.netns.keys()).collect();
     for name in names {
         match (have.netns.get(name), want.netns.get(name)) {
+            (Some(have), Some(want)) if have == want => {}
             (Some(have), Some(want)) => found.netns(name.as_str(), have, want),
             (None, Some(want)) if name.is_root() => found.netns(name.as_str(), &none, want),
             (None, Some(want)) => found.push(Kind::Missing, format!("namespace {name}"), &want.why),

@@ -165,7 +165,7 @@ impl Machine {
         if let Some(root) = want.root() {
             self.filters.settle_on(&root.iptables, &root.ipsets);
         }
-        self.services.settle_on(want);
+        self.services.settle_on(have, want);
     }
 
     /// Turn what is there into what is wanted. Filters come first: no port is wired before its rules

@@ -55,20 +55,40 @@ pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostStat
         root.links.clear();
     }
     fit_services(&mut fitting, observed, &mut waiting);
-    for netns in fitting.netns.values_mut() {
-        for table in netns.iptables.values_mut().flat_map(BTreeMap::values_mut) {
-            // A built-in chain without a rule of ours is not ours to make.
-            table
-                .chains
-                .retain(|_, chain| chain.policy.is_none() || !chain.rules.is_empty());
-        }
-        netns
-            .iptables
-            .values_mut()
-            .for_each(|tables| tables.retain(|_, table| !table.chains.is_empty()));
-        netns.conntrack.clear();
-    }
+    without_bare_chains(&mut fitting);
     (fitting, waiting)
+}
+
+/// A built-in chain without a rule of ours is not ours to make. What other states share is copied
+/// only when something is taken out.
+pub(crate) fn without_bare_chains(want: &mut HostState) {
+    let is_bare = |chain: &Chain| chain.policy.is_some() && chain.rules.is_empty();
+    let has_bare =
+        |table: &Table| table.chains.is_empty() || table.chains.values().any(|it| is_bare(it));
+    for netns in want.netns.values_mut() {
+        let mut tables = netns.iptables.values().flat_map(BTreeMap::values);
+        if !tables.any(has_bare) {
+            continue;
+        }
+        for tables in netns.iptables.values_mut() {
+            for table in tables.values_mut() {
+                table.chains.retain(|_, chain| !is_bare(chain));
+            }
+            tables.retain(|_, table| !table.chains.is_empty());
+        }
+    }
+}
+
+/// Namespaces that are wanted as they were wanted before are the same ones, so that nobody has to
+/// look into them again.
+pub(crate) fn hold_once(want: &mut HostState, before: Option<&HostState>) {
+    without_bare_chains(want);
+    for (name, netns) in &mut want.netns {
+        let old = before.and_then(|before| before.netns.get(name));
+        if let Some(old) = old.filter(|old| *old == netns) {
+            netns.clone_from(old);
+        }
+    }
 }
 
 /// Interfaces that the switch has made a device for.
@@ -85,7 +105,8 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
     let outside = observed.root().map(|root| &root.links);
     let made = made_by_switch(observed);
     let (mut late, mut lost) = (BTreeSet::new(), BTreeSet::new());
-    for (name, netns) in want.netns.iter_mut().filter(|(name, _)| !name.is_root()) {
+    for (name, shared) in want.netns.iter_mut().filter(|(name, _)| !name.is_root()) {
+        let netns = &**shared;
         let inside = observed.netns.get(name).map(|netns| &netns.links);
         let there = |dev: &String| {
             inside
@@ -108,6 +129,11 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
                     .cloned(),
             );
         }
+        // What other states share is copied only when something is taken out.
+        if missing.is_empty() {
+            continue;
+        }
+        let netns = &mut **shared;
         let stands = |dev: &str| !missing.contains_key(dev);
         netns.links.retain(|dev, _| stands(dev));
         netns.addrs.retain(|key, _| stands(&key.dev));
@@ -119,9 +145,7 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
         netns
             .sysctls
             .retain(|key, _| !missing.keys().any(|dev| key.contains(&format!(".{dev}."))));
-        if !missing.is_empty() {
-            late.insert(name.clone());
-        }
+        late.insert(name.clone());
         waiting.extend(missing.into_iter().map(|(dev, why)| Waiting {
             what: format!("device {dev} of {name}"),
             why,
@@ -298,18 +322,15 @@ pub fn cut(observed: &HostState, want: &HostState, bounds: &Bounds) -> HostState
             .netns_prefixes
             .iter()
             .any(|prefix| name.as_str().starts_with(prefix));
-        match want.netns.get(name) {
-            Some(wanted) => drop(
-                ours.netns
-                    .insert(name.clone(), cut_netns(name, netns, wanted)),
-            ),
-            None if name.is_root() => {
-                let left = cut_netns(name, netns, &Netns::default());
-                ours.netns.insert(name.clone(), left);
-            }
-            None if prefixed => drop(ours.netns.insert(name.clone(), Netns::default())),
-            None => {}
-        }
+        let left = match want.netns.get(name) {
+            // What was found to be as wanted before: there is nothing else in it.
+            Some(wanted) if wanted.is(netns) => netns.clone(),
+            Some(wanted) => cut_netns(name, netns, wanted).into(),
+            None if name.is_root() => cut_netns(name, netns, &Netns::default()).into(),
+            None if prefixed => Shared::default(),
+            None => continue,
+        };
+        ours.netns.insert(name.clone(), left);
     }
     ours.files.clone_from(&observed.files);
     ours.processes.clone_from(&observed.processes);

@@ -313,7 +313,9 @@ impl Agent {
         }
         let numbers = self.numbers().await;
         self.machine.services.show(view);
-        let plan = self.compiler.compile(view, &self.settings, &numbers);
+        let mut plan = self.compiler.compile(view, &self.settings, &numbers);
+        let before = self.planned.as_ref().map(|planned| &planned.plan.want);
+        ours::hold_once(&mut plan.want, before);
         let plan = Arc::new(plan);
         self.planned = Some(Planned {
             view: view.clone(),

@@ -159,7 +159,7 @@ impl Reader<'_> {
         for name in names {
             let mut netns = Netns::default();
             self.namespace(&format!("ns-{name}"), &mut netns);
-            self.snapshot.state.netns.insert(name, netns);
+            self.snapshot.state.netns.insert(name, netns.into());
         }
     }
 

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::Shared;
 use crate::netns::Netns;
 use crate::ovs::Bridge;
 use crate::process::{File, Process};
@@ -40,7 +41,8 @@ impl fmt::Display for NsName {
 pub struct HostState {
     pub name: String,
     pub bridges: BTreeMap<String, Bridge>,
-    pub netns: BTreeMap<NsName, Netns>,
+    /// Most often many that are alike from one state to the next: those are held once.
+    pub netns: BTreeMap<NsName, Shared<Netns>>,
     /// Files that processes read, by path below the state folder: `dhcp/<network>/host`.
     pub files: BTreeMap<String, File>,
     /// By what finds them again: `dnsmasq <network>`, `haproxy <router>`; others by number.
@@ -57,7 +59,7 @@ impl HostState {
 
     /// The host's own namespace, if anything is known of it.
     pub fn root(&self) -> Option<&Netns> {
-        self.netns.get(&NsName::root())
+        self.netns.get(&NsName::root()).map(|root| &**root)
     }
 
     /// A namespace to write into, made empty when it is new.

@@ -177,7 +177,7 @@ impl World {
     }
 
     pub fn netns(&self, host: &str, ns: &NsName) -> Option<&Netns> {
-        self.hosts.get(host)?.netns.get(ns)
+        self.hosts.get(host)?.netns.get(ns).map(|netns| &**netns)
     }
 
     pub fn link(&self, host: &str, ns: &NsName, dev: &str) -> Option<&Link> {

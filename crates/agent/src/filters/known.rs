@@ -69,11 +69,6 @@ impl Known {
         self.rules.is_some()
     }
 
-    /// Those that are believed.
-    pub(crate) fn rules(&self) -> Option<&Rules> {
-        self.rules.as_ref().map(|read| &read.rules)
-    }
-
     /// As believed, or read.
     pub async fn observe(&mut self) -> Result<Filters, FilterError> {
         if std::mem::take(&mut self.rules_in_doubt) {

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use host::netns::Netns;
-use host::{HostState, NsName};
+use host::{HostState, NsName, Shared};
 
 use super::ears::Ears;
 use super::{connections, read, write};
@@ -21,10 +21,8 @@ pub(super) struct Inside {
     /// Opened when it is needed first.
     asker: Option<Arc<Asker>>,
     /// As it was last read; none is not known.
-    seen: Option<Netns>,
+    seen: Option<Shared<Netns>>,
     is_in_doubt: bool,
-    /// What of it is as wanted is held in common with what is wanted.
-    is_settled: bool,
 }
 
 impl Inside {
@@ -36,7 +34,6 @@ impl Inside {
             asker: None,
             seen: None,
             is_in_doubt: false,
-            is_settled: false,
             name: name.clone(),
         }
     }
@@ -65,26 +62,23 @@ impl Inside {
         Ok(self.asker.insert(asker).clone())
     }
 
-    /// Rules are most of what is held of a namespace: those that are as wanted are held once.
-    pub(super) fn settle_on(&mut self, want: &Netns) {
-        if std::mem::replace(&mut self.is_settled, true) {
+    /// What was found to be as wanted is held once: the observed becomes the wanted itself.
+    pub(super) fn settle_on(&mut self, want: &Shared<Netns>) {
+        let Some(seen) = self.seen.as_mut().filter(|seen| !seen.is(want)) else {
             return;
-        }
+        };
         self.filters.settle_on(&want.iptables, &want.ipsets);
-        if let (Some(seen), Some(rules)) = (&mut self.seen, self.filters.rules()) {
-            seen.iptables.clone_from(rules);
-        }
+        seen.clone_from(want);
     }
 
     /// As believed, or read.
-    pub(super) async fn read(&mut self, want: &Netns) -> Result<Netns, read::ReadError> {
+    pub(super) async fn read(&mut self, want: &Netns) -> Result<Shared<Netns>, read::ReadError> {
         let in_doubt = std::mem::take(&mut self.is_in_doubt);
         let known = match self.seen.take() {
             Some(seen) if !in_doubt => return Ok(self.seen.insert(seen).clone()),
             // Asked before it is read: what is told meanwhile is read the next time.
             known => known.filter(|_| !self.ears.heard()),
         };
-        self.is_settled = false;
         let mut netns = match known {
             Some(known) => known,
             None => {
@@ -93,7 +87,7 @@ impl Inside {
                     netns: self.name.clone(),
                     source,
                 })?;
-                read::told(&self.name, asker).await?
+                read::told(&self.name, asker).await?.into()
             }
         };
         read::silent(&self.name, want, &mut self.filters, &mut netns).await?;
@@ -193,5 +187,5 @@ fn filters_of(netns: &Netns) -> Filters {
 
 /// A namespace's part of a state.
 pub(super) fn part<'a>(state: &'a HostState, name: &NsName, none: &'a Netns) -> &'a Netns {
-    state.netns.get(name).unwrap_or(none)
+    state.netns.get(name).map_or(none, |netns| &**netns)
 }

@@ -102,7 +102,7 @@ impl Services {
                 let known = self.known.entry(name.clone());
                 known.or_insert_with(|| Inside::of(&name, wanted));
             } else if self.prefixes.iter().any(is_ours) {
-                seen.netns.insert(name, Netns::default());
+                seen.netns.insert(name, Shared::default());
             }
         }
         self.read(want, seen, problems).await;
@@ -208,7 +208,7 @@ impl Services {
         let none = Netns::default();
         let wanted = want.netns.iter().filter(|(name, _)| !name.is_root());
         let differ: BTreeSet<&NsName> = wanted
-            .filter(|(name, wanted)| part(have, name, &none) != *wanted)
+            .filter(|(name, wanted)| have.netns.get(*name) != Some(wanted))
             .map(|(name, _)| name)
             .collect();
         for error in write::make_pairs(&write::pairs(have, want)) {
@@ -241,10 +241,11 @@ impl Services {
         differ.len()
     }
 
-    /// What was found to be as wanted is held once: the observed becomes the wanted itself.
-    pub fn settle_on(&mut self, want: &HostState) {
+    /// What was found to be as wanted is held once.
+    pub fn settle_on(&mut self, have: &HostState, want: &HostState) {
         for (name, inside) in &mut self.known {
-            if let Some(wanted) = want.netns.get(name) {
+            let wanted = want.netns.get(name);
+            if let Some(wanted) = wanted.filter(|wanted| have.netns.get(name) == Some(wanted)) {
                 inside.settle_on(wanted);
             }
         }

@@ -45,7 +45,7 @@ pub(super) fn pairs<'a>(have: &HostState, want: &'a HostState) -> Vec<Pair<'a>> 
     let none = Netns::default();
     let mut pairs = Vec::new();
     for (name, wanted) in want.netns.iter().filter(|(name, _)| !name.is_root()) {
-        let have = have.netns.get(name).unwrap_or(&none);
+        let have = have.netns.get(name).map_or(&none, |netns| &**netns);
         let missing = wanted
             .links
             .iter()

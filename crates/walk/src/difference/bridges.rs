@@ -139,7 +139,7 @@ fn missing_port(
     let spaces = want.netns.iter();
     let mut spaces = spaces.filter(|(ns, netns)| {
         let lost = |now: &Netns| !now.links.is_empty() && !now.links.contains_key(name);
-        netns.links.contains_key(name) && state.netns.get(*ns).is_some_and(lost)
+        netns.links.contains_key(name) && state.netns.get(*ns).is_some_and(|now| lost(now))
     });
     let device = spaces.next().map(|(ns, _)| (ns.clone(), Arc::clone(want)));
     let spot = (state.name.as_str(), bridge, name);

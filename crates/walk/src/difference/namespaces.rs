@@ -75,7 +75,7 @@ fn links((host, ns): Spot<'_>, have: &Netns, want: &Arc<HostState>, found: &mut 
                 let comes_up = !link.up;
                 right(link, &goal);
                 if comes_up {
-                    restore::routes(netns, &key, all.netns.get(&at));
+                    restore::routes(netns, &key, all.netns.get(&at).map(|all| &**all));
                     restore::carrier(state, &at, &key);
                 }
             }
