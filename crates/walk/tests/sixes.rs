@@ -56,7 +56,12 @@ fn gateway(n: usize) -> Value {
     port
 }
 
-fn rule(n: usize, group: usize, direction: &str, protocol: Value, port: Value) -> Value {
+fn rule(
+    n: usize,
+    group: usize,
+    direction: &str,
+    (protocol, port): (Option<&str>, Option<u16>),
+) -> Value {
     json!({
         "id": id(5, n), "security_group_id": id(4, group), "project_id": "p",
         "direction": direction, "ethertype": "IPv6", "protocol": protocol,
@@ -65,7 +70,7 @@ fn rule(n: usize, group: usize, direction: &str, protocol: Value, port: Value) -
     })
 }
 
-fn agent(n: usize, host: usize, binary: &str, configurations: Value) -> Value {
+fn agent(n: usize, host: usize, binary: &str, configurations: &Value) -> Value {
     json!({
         "id": id(6, n), "host": format!("h{host}"), "binary": binary,
         "agent_type": if binary.contains("l3") { "L3 agent" } else { "Open vSwitch agent" },
@@ -96,11 +101,11 @@ fn cloud() -> World {
         vec![group(0), group(1)],
     );
     let rules = vec![
-        rule(0, 0, "egress", Value::Null, Value::Null),
-        rule(1, 1, "egress", Value::Null, Value::Null),
-        rule(2, 0, "ingress", "ipv6-icmp".into(), Value::Null),
-        rule(3, 0, "ingress", "tcp".into(), 22.into()),
-        rule(4, 1, "ingress", "tcp".into(), 22.into()),
+        rule(0, 0, "egress", (None, None)),
+        rule(1, 1, "egress", (None, None)),
+        rule(2, 0, "ingress", (Some("ipv6-icmp"), None)),
+        rule(3, 0, "ingress", (Some("tcp"), Some(22))),
+        rule(4, 1, "ingress", (Some("tcp"), Some(22))),
     ];
     put("security-group-rules", "security_group_rules", rules);
     let router = json!({
@@ -114,9 +119,9 @@ fn cloud() -> World {
             "l2_population": true, "arp_responder_enabled": true, "bridge_mappings": {},
             "ovs_hybrid_plug": true, "integration_bridge": "br-int",
         });
-        agent(n, n, "neutron-openvswitch-agent", configurations)
+        agent(n, n, "neutron-openvswitch-agent", &configurations)
     };
-    let l3 = agent(2, 0, "neutron-l3-agent", json!({"agent_mode": "legacy"}));
+    let l3 = agent(2, 0, "neutron-l3-agent", &json!({"agent_mode": "legacy"}));
     put("agents", "agents", vec![l2(0), l2(1), l3.clone()]);
     put(
         &format!("router-{}-l3-agents", id(7, 0)),
