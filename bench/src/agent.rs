@@ -210,9 +210,8 @@ impl Bench {
         let took = after.done_by_tools(&before, &self.machine)?;
         guests::unplug(&self.machine, std::slice::from_ref(&port))?;
         guests::remove_devices(std::slice::from_ref(&port))?;
-        agent.go_on()?;
         say("the same by the bare tools", &ms(took));
-        self.settle()
+        self.machine.go_on()
     }
 
     fn idle(&mut self) -> io::Result<()> {
@@ -244,8 +243,8 @@ impl Bench {
                 .count();
             written += usize::from(database(&self.machine)?.len() != size);
             std::thread::sleep(Duration::from_millis(200));
-            let (s, answered) = ping.end()?;
-            (sent, lost) = (sent + s, lost + s - answered);
+            let (s, l) = ping.end()?;
+            (sent, lost) = (sent + s, lost + l);
         }
         let figures = format!(
             "verified after {}, {written} times something written, {lost} of {sent} pings lost",
@@ -331,13 +330,13 @@ impl Bench {
         let agent = self.machine.agent()?;
         agent.stand_still()?;
         let bare = after.done_by_tools(&before, &self.machine)? / TIMES as u32;
-        agent.go_on()?;
+        self.machine.go_on()?;
         let what = format!("a rule of a group of {}", self.guests.len());
         say(
             &what,
             &format!("in force after {}", beside(median(times), bare)),
         );
-        self.settle()
+        Ok(())
     }
 
     fn allow(&mut self, mut rule: Value) -> io::Result<()> {

@@ -2,6 +2,7 @@
 //! can be pinged: a namespace at the other end of the tap.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
     io::{self, BufRead, BufReader},
     process::{Child, Command, Stdio},
@@ -184,23 +185,50 @@ impl Ping {
         first.ok_or_else(|| io::Error::other("no ping was answered"))
     }
 
-    /// Ends it; how many were sent and how many were answered.
+    /// Ends it; how many were sent and how many of them were lost.
     pub(crate) fn end(mut self) -> io::Result<(usize, usize)> {
         run(&["kill", "-INT", &self.child.id().to_string()])?;
         let stdout = self.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let text = io::read_to_string(stdout)?;
-        let line = text
+        Pings::read(&text)
+            .map(|pings| (pings.sent, pings.lost()))
+            .ok_or_else(|| io::Error::other("ping said nothing"))
+    }
+}
+
+/// Pings that may be under way when it is ended: they are neither answered nor lost.
+const UNDER_WAY: usize = 3;
+
+/// What ping printed.
+struct Pings {
+    sent: usize,
+    answered: BTreeSet<usize>,
+}
+
+impl Pings {
+    fn read(text: &str) -> Option<Pings> {
+        let number = |text: &str, after: &str| {
+            let (_, rest) = text.split_once(after)?;
+            let end = rest.find(|c: char| !c.is_ascii_digit());
+            rest[..end.unwrap_or(rest.len())].parse::<usize>().ok()
+        };
+        let sent = text
             .lines()
-            .find(|line| line.contains("packets transmitted"));
-        let mut numbers = line
-            .unwrap_or_default()
-            .split(|c: char| !c.is_ascii_digit())
-            .filter_map(|word| word.parse().ok());
-        let none = || io::Error::other("ping said nothing");
-        Ok((
-            numbers.next().ok_or_else(none)?,
-            numbers.next().ok_or_else(none)?,
-        ))
+            .find(|line| line.contains("packets transmitted"))?;
+        let answers = text.lines().filter(|line| line.contains("bytes from"));
+        Some(Pings {
+            sent: number(sent, "")?,
+            answered: answers
+                .filter_map(|line| number(line, "icmp_seq="))
+                .collect(),
+        })
+    }
+
+    /// Those that a later one overtook, and those that nothing came after for too long.
+    fn lost(&self) -> usize {
+        let last = self.answered.last().copied().unwrap_or(0);
+        let silent = self.sent.saturating_sub(last);
+        last - self.answered.len() + if silent > UNDER_WAY { silent } else { 0 }
     }
 }
 
@@ -209,5 +237,34 @@ impl Drop for Ping {
         // It may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pings(sent: usize, answered: &[usize]) -> Pings {
+        let mut text = String::new();
+        for n in answered {
+            let _ = writeln!(
+                text,
+                "64 bytes from 10.1.0.3: icmp_seq={n} ttl=64 time=0.1 ms"
+            );
+        }
+        let received = answered.len();
+        let _ = writeln!(
+            text,
+            "\n{sent} packets transmitted, {received} received, 9% packet loss, time 20ms"
+        );
+        Pings::read(&text).expect("what ping prints")
+    }
+
+    #[test]
+    fn one_that_is_under_way_at_the_end_is_not_lost() {
+        assert_eq!(pings(4, &[1, 2, 3]).lost(), 0);
+        assert_eq!(pings(4, &[1, 3]).lost(), 1, "a later one overtook it");
+        assert_eq!(pings(9, &[1, 2, 3]).lost(), 6, "nothing came any more");
+        assert_eq!(pings(9, &[]).lost(), 9);
     }
 }

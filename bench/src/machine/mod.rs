@@ -156,6 +156,19 @@ impl Machine {
         .map(drop)
     }
 
+    /// Lets an agent go on that stood still while the tools changed what is its own, until it has looked
+    /// at that: with many rules this takes longer than an agent is quiet.
+    pub(crate) fn go_on(&self) -> io::Result<()> {
+        let agent = self.agent()?;
+        let begun = Instant::now();
+        agent.go_on()?;
+        wait("a pass after standing still", || {
+            let last = agent.said(&["pass"]).pop();
+            last.is_some_and(|(at, _)| at > begun)
+        })?;
+        self.settle()
+    }
+
     /// From the agent's start to the first pass that left nothing; what its passes said.
     pub(crate) fn verified(&mut self) -> io::Result<(Duration, Vec<String>)> {
         let begun = self.start_agent()?;
