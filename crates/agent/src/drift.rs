@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use host::diff::diff;
-use host::iptables::Chain;
+use host::iptables::{Chain, Iptables, Table};
 use host::netns::{Family, Netns};
 use host::ovs::Bridge;
 use host::{HostState, Shared, Why};
@@ -130,7 +130,7 @@ impl Found {
 
     fn bridge(&mut self, name: &str, have: &Bridge, want: &Bridge) {
         let settings = |bridge: &Bridge| Bridge {
-            ports: BTreeMap::new(),
+            ports: Shared::default(),
             flows: Shared::default(),
             ..bridge.clone()
         };
@@ -241,30 +241,22 @@ impl Found {
         for (set, content) in diff(&have.ipsets, &want.ipsets).remove {
             self.push(Kind::Unwanted, format!("ipset {set}{place}"), &content.why);
         }
-        let empty = host::iptables::Iptables::new();
-        for family in [Family::V4, Family::V6] {
-            let of = |netns: &Netns| flatten(netns.iptables.get(&family).unwrap_or(&empty));
-            let program = if family == Family::V4 {
-                "iptables"
-            } else {
-                "ip6tables"
-            };
-            let text = |(table, chain): &(String, String)| {
-                format!("{program} -t {table} chain {chain}{place}")
-            };
-            self.map(&of(have), &of(want), text, chain_why);
+        let (no_tables, no_table) = (Iptables::new(), Table::default());
+        for (family, program) in [(Family::V4, "iptables"), (Family::V6, "ip6tables")] {
+            let of = |netns: &'_ Netns| netns.iptables.get(&family).unwrap_or(&no_tables).clone();
+            let (have, want) = (of(have), of(want));
+            let tables: BTreeSet<&String> = have.keys().chain(want.keys()).collect();
+            for table in tables {
+                let of = |tables: &Iptables| tables.get(table).unwrap_or(&no_table).clone();
+                let (have, want) = (of(&have), of(&want));
+                if have != want {
+                    let text =
+                        |chain: &String| format!("{program} -t {table} chain {chain}{place}");
+                    self.map(&have.chains, &want.chains, text, chain_why);
+                }
+            }
         }
     }
-}
-
-fn flatten(tables: &host::iptables::Iptables) -> BTreeMap<(String, String), Shared<Chain>> {
-    let chains = tables.iter().flat_map(|(table, content)| {
-        content
-            .chains
-            .iter()
-            .map(move |(name, chain)| ((table.clone(), name.clone()), chain.clone()))
-    });
-    chains.collect()
 }
 
 /// Why a chain is there is also why its rules are.

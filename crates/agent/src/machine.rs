@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::filters::{self, Filters, script::Middle};
 use crate::openflow::{Heard, Ports};
 use crate::ours;
-use crate::ovsdb::{Ovsdb, observe, write};
+use crate::ovsdb::{Ovsdb, observe::Bridges, write};
 use crate::switches::Switches;
 
 /// Something that did not work, with what it was for.
@@ -53,6 +53,7 @@ pub struct Change<'a> {
 pub struct Machine {
     host: String,
     pub ovsdb: Ovsdb,
+    bridges: Bridges,
     switches: Switches,
     /// The host's own.
     filters: filters::Known,
@@ -69,6 +70,7 @@ impl Machine {
         Machine {
             host: config.host.clone(),
             ovsdb: Ovsdb::start(config.ovsdb.clone(), wake),
+            bridges: Bridges::default(),
             switches: Switches::new(config.switch_dir(), others(config), heard),
             filters: filters::Known::of(NsName::root(), filters::Sets::Used),
             services: crate::services::Services::new(config),
@@ -98,7 +100,7 @@ impl Machine {
     /// What the machine holds, of what `want` speaks of.
     pub async fn observe(&mut self, want: &HostState, problems: &mut Vec<Problem>) -> HostState {
         let mut seen = HostState::new(self.host.clone());
-        seen.bridges = observe::bridges(&self.ovsdb.cache());
+        seen.bridges = self.bridges.read(&self.ovsdb.cache());
         if !want.bridges.is_empty() {
             let there = want
                 .bridges
@@ -140,7 +142,7 @@ impl Machine {
             .chain(settings.bridge_mappings.values())
             .cloned()
             .collect();
-        let there = observe::bridges(&self.ovsdb.cache());
+        let there = self.bridges.read(&self.ovsdb.cache());
         let names: Vec<&String> = all
             .iter()
             .filter(|name| there.contains_key(*name))
@@ -207,7 +209,7 @@ impl Machine {
         want: &HostState,
         problems: &mut Vec<Problem>,
     ) -> usize {
-        let bridges = observe::bridges(&self.ovsdb.cache());
+        let bridges = self.bridges.read(&self.ovsdb.cache());
         let mut changed = 0;
         for (name, want) in &want.bridges {
             let (Some(have), Some(bridge)) = (have.bridges.get(name), bridges.get(name)) else {
@@ -288,10 +290,10 @@ fn connections_to_end(
     for (_, zone) in &change.given_back.zones {
         found.insert((*zone as u16, Vec::new()));
     }
-    let shrunk = shrunk_sets(old, new);
     if old == new {
         return found;
     }
+    let shrunk = shrunk_sets(old, new);
     let zones = zones_of_chains(change.numbers);
     for (family, tables) in &new.iptables {
         let Some(before) = old.iptables.get(family) else {
@@ -307,8 +309,11 @@ fn connections_to_end(
                 continue;
             };
             for (name, chain) in &content.chains {
-                let zone = zones.get(name);
-                let (Some(zone), Some(before)) = (zone, before.chains.get(name)) else {
+                let before = before.chains.get(name);
+                let Some(before) = before.filter(|it| !it.is(chain) || !shrunk.is_empty()) else {
+                    continue;
+                };
+                let Some(zone) = zones.get(name) else {
                     continue;
                 };
                 let (left, came) = Middle::of(&before.rules, &chain.rules).differ();

@@ -72,7 +72,9 @@ mod tests {
             other_config: config.into(),
             ..host::ovs::Port::default()
         };
-        seen.bridge_mut("br-int").ports.insert("a".to_owned(), port);
+        seen.bridge_mut("br-int")
+            .ports
+            .insert("a".to_owned(), port.into());
         let found = recover(&path, &seen, "br-int");
         assert_eq!(
             (found.vlans.get("n1"), found.vlans.get("n2")),

@@ -3,7 +3,7 @@
 //! yet is taken out of the wanted. Everything here is a function of values.
 use std::collections::{BTreeMap, BTreeSet};
 
-use host::iptables::{Chain, Iptables, Table, Target};
+use host::iptables::{Chain, Chains, Iptables, Table, Target};
 use host::netns::{Family, LinkKind, Netns};
 use host::ovs::{Action, Bridge, Flow, Interface, Match, Port, PortRef};
 use host::{HostState, NsName, Shared, names};
@@ -52,7 +52,7 @@ pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostStat
     }
     if let Some(root) = fitting.netns.get_mut(&NsName::root()) {
         // Guests' devices are made by those who plug them.
-        root.links.clear();
+        root.links = Shared::default();
     }
     fit_services(&mut fitting, observed, &mut waiting);
     without_bare_chains(&mut fitting);
@@ -135,7 +135,7 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
         }
         let netns = &mut **shared;
         let stands = |dev: &str| !missing.contains_key(dev);
-        netns.links.retain(|dev, _| stands(dev));
+        netns.links.keep(|dev, _| stands(dev));
         netns.addrs.retain(|key, _| stands(&key.dev));
         netns.neighbours.retain(|key, _| stands(&key.dev));
         for routes in netns.routes.values_mut() {
@@ -152,7 +152,7 @@ fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Wa
         }));
     }
     for bridge in want.bridges.values_mut() {
-        bridge.ports.retain(|name, _| !lost.contains(name));
+        bridge.ports.keep(|name, _| !lost.contains(name));
     }
     want.processes.retain(|_, process| {
         process
@@ -184,19 +184,21 @@ fn fit_bridge(
         Some(bridge) => bridge.ports.contains_key(port),
         None => bounds.devices.contains(port),
     };
-    bridge.ports.retain(|port, content| {
-        let makeable = there(port) || !is_plugged_by_others(content);
-        if !makeable {
+    let makeable = |port: &String, content: &Port| there(port) || !is_plugged_by_others(content);
+    for (port, content) in &bridge.ports {
+        if !makeable(port, content) {
             waiting.push(Waiting {
                 what: format!("port {port} of {name}"),
                 why: content.why.clone(),
             });
         }
-        makeable
-    });
+    }
+    bridge.ports.keep(|port, content| makeable(port, content));
     for (port, content) in observed.into_iter().flat_map(|bridge| &bridge.ports) {
-        if let Some(dead) = dead_port(port, content).filter(|_| !bridge.ports.contains_key(port)) {
-            bridge.ports.insert(port.clone(), dead);
+        if !bridge.ports.contains_key(port)
+            && let Some(dead) = dead_port(port, content)
+        {
+            bridge.ports.insert(port.clone(), dead.into());
         }
     }
     for (port, why) in fit_flows(bridge, observed) {
@@ -346,6 +348,17 @@ fn unless_wanted<T: Clone + PartialEq + Default>(observed: &T, wanted: &T) -> T 
     }
 }
 
+/// Is [`unless_wanted`] what is wanted?
+fn is_unless_wanted<T: PartialEq + Default>(observed: &T, wanted: &T) -> bool {
+    *wanted == T::default() || observed == wanted
+}
+
+/// Is [`keys_of`] what is wanted?
+fn has_keys_of(observed: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    let mut wanted = wanted.iter();
+    wanted.all(|(key, value)| observed.get(key) == Some(value))
+}
+
 /// Of a map that others write to as well, the keys that we want.
 fn keys_of(
     observed: &BTreeMap<String, String>,
@@ -362,13 +375,6 @@ fn cut_bridge(bridge: &Bridge, want: &Bridge) -> Bridge {
         "" => "system".to_owned(),
         kind => kind.to_owned(),
     };
-    let ports = bridge.ports.iter().filter_map(|(name, port)| {
-        let ours = match want.ports.get(name) {
-            Some(wanted) => cut_port(port, wanted),
-            None => ours_by_name(name, port)?,
-        };
-        Some((name.clone(), ours))
-    });
     Bridge {
         datapath_type: unless_wanted(&datapath_type, &want.datapath_type),
         fail_mode: unless_wanted(&bridge.fail_mode, &want.fail_mode),
@@ -376,13 +382,63 @@ fn cut_bridge(bridge: &Bridge, want: &Bridge) -> Bridge {
         controllers: bridge.controllers.clone(),
         other_config: keys_of(&bridge.other_config, &want.other_config),
         external_ids: keys_of(&bridge.external_ids, &want.external_ids),
-        ports: ports.collect(),
+        ports: cut_all(&bridge.ports, &want.ports, our_port),
         // Those of others were passed over where they were read.
         flows: bridge.flows.clone(),
         groups: want.groups.clone(),
         meters: want.meters.clone(),
         ..Bridge::default()
     }
+}
+
+/// Of things that others have here too, what `cut` leaves of each beside what is wanted of it. When
+/// all of it is what is wanted it is the wanted itself, which costs no copy, and no look when it is
+/// compared.
+fn cut_all<T: Clone + PartialEq>(
+    observed: &BTreeMap<String, Shared<T>>,
+    want: &Shared<BTreeMap<String, Shared<T>>>,
+    cut: impl Fn(&str, &Shared<T>, Option<&Shared<T>>) -> Option<Shared<T>>,
+) -> Shared<BTreeMap<String, Shared<T>>> {
+    let mut as_wanted = 0;
+    let differs = observed.iter().any(|(name, thing)| {
+        let wanted = want.get(name);
+        let ours = cut(name, thing, wanted);
+        as_wanted += usize::from(ours.is_some());
+        ours.as_ref() != wanted
+    });
+    if !differs && as_wanted == want.len() {
+        return want.clone();
+    }
+    let ours = observed.iter().filter_map(|(name, thing)| {
+        let ours = cut(name, thing, want.get(name))?;
+        Some((name.clone(), ours))
+    });
+    ours.collect()
+}
+
+fn our_port(name: &str, port: &Shared<Port>, want: Option<&Shared<Port>>) -> Option<Shared<Port>> {
+    match want {
+        Some(want) if is_as_wanted(port, want) => Some(want.clone()),
+        Some(want) => Some(cut_port(port, want).into()),
+        None => is_ours_by_name(name, port).then(|| port.clone()),
+    }
+}
+
+/// Does [`cut_port`] leave just what is wanted? Asked of every port in every pass.
+fn is_as_wanted(port: &Port, want: &Port) -> bool {
+    let interfaces = || {
+        port.interfaces.len() == want.interfaces.len()
+            && port.interfaces.iter().all(|(name, interface)| {
+                let wanted = want.interfaces.get(name);
+                wanted.is_some_and(|wanted| cut_interface(interface, wanted) == *wanted)
+            })
+    };
+    port.tag == want.tag
+        && is_unless_wanted(&port.vlan_mode, &want.vlan_mode)
+        && is_unless_wanted(&port.trunks, &want.trunks)
+        && has_keys_of(&port.other_config, &want.other_config)
+        && has_keys_of(&port.external_ids, &want.external_ids)
+        && (is_plugged_by_others(want) || interfaces())
 }
 
 fn cut_port(port: &Port, want: &Port) -> Port {
@@ -421,10 +477,12 @@ fn cut_interface(interface: &Interface, want: &Interface) -> Interface {
 }
 
 /// A port that is not wanted and was once ours to make: it goes.
-fn ours_by_name(name: &str, port: &Port) -> Option<Port> {
-    let interface = port.interfaces.get(name)?;
+fn is_ours_by_name(name: &str, port: &Port) -> bool {
+    let Some(interface) = port.interfaces.get(name) else {
+        return false;
+    };
     let service = ["tap", "qr-", "qg-", "sg-", "fg-"];
-    let ours = match interface.kind.as_str() {
+    match interface.kind.as_str() {
         "patch" => {
             name == "patch-tun"
                 || name == "patch-int"
@@ -437,8 +495,7 @@ fn ours_by_name(name: &str, port: &Port) -> Option<Port> {
                 && service.iter().any(|prefix| name.starts_with(prefix))
         }
         _ => false,
-    };
-    ours.then(|| port.clone())
+    }
 }
 
 fn cut_netns(name: &NsName, netns: &Netns, want: &Netns) -> Netns {
@@ -497,21 +554,22 @@ fn cut_iptables(tables: &Iptables, want: &Iptables, prefixes: &[&str]) -> Iptabl
             });
             prefixed || SHARED.contains(&chain) || wanted.chains.contains_key(chain)
         };
-        let cut = |(name, chain): (&String, &Shared<Chain>)| match &chain.policy {
-            None => is_ours(name).then(|| (name.clone(), chain.clone())),
-            Some(_) => {
-                let wanted_chain = wanted.chains.get(name).map(|chain| &**chain);
-                let chain = Shared::new(our_rules(chain, wanted_chain, &is_ours));
-                (!chain.rules.is_empty() || wanted.chains.contains_key(name))
-                    .then(|| (name.clone(), chain))
-            }
-        };
-        let chains: BTreeMap<String, Shared<Chain>> = table.chains.iter().filter_map(cut).collect();
+        let chains = cut_chains(table, wanted, &is_ours);
         if !chains.is_empty() || want.contains_key(name) {
             ours.insert(name.clone(), Table { chains });
         }
     }
     ours
+}
+
+fn cut_chains(table: &Table, want: &Table, is_ours: &dyn Fn(&str) -> bool) -> Shared<Chains> {
+    cut_all(&table.chains, &want.chains, |name, chain, want| {
+        if chain.policy.is_none() {
+            return is_ours(name).then(|| chain.clone());
+        }
+        let ours = our_rules(chain, want.map(|want| &**want), is_ours);
+        (!ours.rules.is_empty() || want.is_some()).then(|| ours.into())
+    })
 }
 
 /// Of a built-in chain, the rules that we want and those that lead to chains of ours.
@@ -552,6 +610,70 @@ mod tests {
         }
     }
 
+    /// Ports that differ from each other in one thing each.
+    fn various() -> Vec<Port> {
+        let texts = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let owned = |(k, v): &(&str, &str)| ((*k).to_owned(), (*v).to_owned());
+            pairs.iter().map(owned).collect()
+        };
+        let patch = |peer: &str, mtu| Port {
+            interfaces: BTreeMap::from([(
+                "patch-tun".to_owned(),
+                Interface {
+                    kind: "patch".to_owned(),
+                    options: texts(&[("peer", peer)]),
+                    mtu_request: mtu,
+                    ..Interface::default()
+                },
+            )]),
+            ..Port::default()
+        };
+        let with = |change: &dyn Fn(&mut Port)| {
+            let mut port = guest("p1");
+            change(&mut port);
+            port
+        };
+        vec![
+            guest("p1"),
+            guest("p2"),
+            with(&|port| port.tag = Some(4)),
+            with(&|port| port.tag = None),
+            with(&|port| port.vlan_mode = Some(host::ovs::VlanMode::Trunk)),
+            with(&|port| port.trunks = [7].into()),
+            with(&|port| port.other_config = texts(&[("tag", "3")])),
+            with(&|port| port.other_config = texts(&[("tag", "3"), ("theirs", "x")])),
+            with(&|port| port.external_ids = texts(&[("a", "b")])),
+            patch("patch-int", None),
+            patch("patch-int", Some(1400)),
+            patch("elsewhere", None),
+            Port::default(),
+        ]
+    }
+
+    #[test]
+    fn what_is_as_wanted_is_what_is_cut_to_the_wanted() {
+        for (port, want) in various().iter().flat_map(|port| {
+            let wanted = various();
+            wanted.into_iter().map(move |want| (port, want))
+        }) {
+            let is_cut_to = cut_port(port, &want) == want;
+            assert_eq!(is_as_wanted(port, &want), is_cut_to, "{port:?} {want:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_all_as_wanted_is_the_wanted_itself() {
+        let ports = |names: &[&str]| -> Shared<host::ovs::bridge::BridgePorts> {
+            let port = |name: &&str| ((*name).to_owned(), guest("p1").into());
+            names.iter().map(port).collect()
+        };
+        let (want, same) = (ports(&["qvo1", "qvo2"]), ports(&["br-int", "qvo1", "qvo2"]));
+        assert!(cut_all(&same, &want, our_port).is(&want));
+        let fewer = cut_all(&ports(&["br-int", "qvo1"]), &want, our_port);
+        assert_eq!(*fewer, *ports(&["qvo1"]));
+        assert!(fewer["qvo1"].is(&want["qvo1"]));
+    }
+
     fn bounds() -> Bounds {
         Bounds {
             own_bridges: ["br-int".to_owned()].into(),
@@ -574,7 +696,7 @@ mod tests {
         let mut want = HostState::new("net");
         want.bridge_mut("br-int")
             .ports
-            .insert("qr-1".to_owned(), port);
+            .insert("qr-1".to_owned(), port.into());
         want.netns_mut(ns.clone())
             .links
             .insert("qr-1".to_owned(), host::netns::Link::default());
@@ -598,7 +720,7 @@ mod tests {
         let mut want = HostState::new("c1");
         want.bridge_mut("br-int")
             .ports
-            .insert("qvo1".to_owned(), guest("p1"));
+            .insert("qvo1".to_owned(), guest("p1").into());
         want.bridge_mut("br-ex");
         let empty = HostState::new("c1");
         let (fitting, waiting) = fit(&want, &empty, &bounds());
@@ -616,7 +738,7 @@ mod tests {
             .insert("theirs".to_owned(), "kept".to_owned());
         seen.bridge_mut("br-int")
             .ports
-            .insert("qvo1".to_owned(), port);
+            .insert("qvo1".to_owned(), port.into());
         let (fitting, _) = fit(&want, &seen, &bounds());
         let have = cut(&seen, &fitting, &bounds());
         let ports = (
@@ -639,7 +761,7 @@ mod tests {
         let mut want = HostState::new("c1");
         want.bridge_mut("br-int")
             .ports
-            .insert("qvo1".to_owned(), guest("p1"));
+            .insert("qvo1".to_owned(), guest("p1").into());
         let left_over = Bounds {
             devices: ["qvo1".to_owned()].into(),
             ..bounds()
@@ -676,7 +798,7 @@ mod tests {
         let mut seen = HostState::new("c1");
         seen.bridge_mut("br-int")
             .ports
-            .insert("qvo1".to_owned(), guest("gone"));
+            .insert("qvo1".to_owned(), guest("gone").into());
         let (fitting, _) = fit(&want, &seen, &bounds());
         assert_eq!(
             fitting.bridges["br-int"].ports["qvo1"].tag,
@@ -689,7 +811,7 @@ mod tests {
         let wired = |tag| {
             let mut bridge = Bridge::default();
             let port = Port { tag, ..guest("p1") };
-            bridge.ports.insert("qvo1".to_owned(), port);
+            bridge.ports.insert("qvo1".to_owned(), port.into());
             BTreeMap::from([("br-int".to_owned(), bridge)])
         };
         let dead = wired(Some(plan::l2::DEAD_VLAN));

@@ -48,7 +48,7 @@ fn bridges() -> BTreeMap<String, Bridge> {
             .into(),
         ports: ports
             .iter()
-            .map(|(name, port)| ((*name).to_owned(), port.clone()))
+            .map(|(name, port)| ((*name).to_owned(), port.clone().into()))
             .collect(),
         ..Bridge::default()
     };
@@ -66,7 +66,7 @@ fn bridges() -> BTreeMap<String, Bridge> {
 
 /// What is there of what is wanted: the switch adds a port of the bridge's own name.
 fn observed(ovsdb: &Ovsdb) -> BTreeMap<String, Bridge> {
-    let mut bridges = observe::bridges(&ovsdb.cache());
+    let mut bridges = observe::Bridges::default().read(&ovsdb.cache());
     for (name, bridge) in &mut bridges {
         bridge.ports.remove(name);
     }

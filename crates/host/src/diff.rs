@@ -1,5 +1,6 @@
 //! The only diff there is. Every plane of a host is an ordered map from key to value; ordered
 //! things (an iptables chain) are values. Reasons are never compared, so a diff never shows them.
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 /// What turns `have` into `want`.
@@ -34,20 +35,28 @@ pub fn diff<'a, K: Ord, V: PartialEq>(
     have: &'a BTreeMap<K, V>,
     want: &'a BTreeMap<K, V>,
 ) -> Diff<'a, K, V> {
-    let remove = have
-        .iter()
-        .filter(|(key, _)| !want.contains_key(*key))
-        .collect();
-    let put = want
-        .iter()
-        .map(|(key, new)| Put {
-            key,
-            old: have.get(key),
-            new,
-        })
-        .filter(|put| put.old != Some(put.new))
-        .collect();
-    Diff { remove, put }
+    let (mut remove, mut put) = (Vec::new(), Vec::new());
+    let (mut have, mut want) = (have.iter().peekable(), want.iter().peekable());
+    // Both are in order, so one walk along both finds everything.
+    loop {
+        let order = match (have.peek(), want.peek()) {
+            (None, None) => return Diff { remove, put },
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((old, _)), Some((new, _))) => old.cmp(new),
+        };
+        let old = have.next_if(|_| order.is_le());
+        match (old, want.next_if(|_| order.is_ge())) {
+            (Some(old), None) => remove.push(old),
+            (old, Some((key, new))) => {
+                let old = old.map(|(_, old)| old);
+                if old != Some(new) {
+                    put.push(Put { key, old, new });
+                }
+            }
+            (None, None) => {}
+        }
+    }
 }
 
 /// Carry a difference out on a map: what an agent does to a machine, done to a value.

@@ -1,5 +1,6 @@
 //! A value that many states hold: copied when one of them changes it, and not before. What two
 //! states share is equal without a look at it, which is what makes comparing large states cheap.
+use std::collections::{BTreeMap, btree_map};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -24,6 +25,15 @@ impl<T: Clone> Shared<T> {
     /// The value itself, copied only where others hold it too.
     pub fn take(self) -> T {
         Arc::unwrap_or_clone(self.0)
+    }
+}
+
+impl<K: Clone + Ord, V: Clone> Shared<BTreeMap<K, V>> {
+    /// Takes out what is not kept: copied only when something is taken.
+    pub fn keep(&mut self, keep: impl Fn(&K, &V) -> bool) {
+        if !self.iter().all(|(key, value)| keep(key, value)) {
+            self.retain(|key, value| keep(key, value));
+        }
     }
 }
 
@@ -68,14 +78,19 @@ where
     }
 }
 
-impl<'a, T> IntoIterator for &'a Shared<T>
-where
-    &'a T: IntoIterator,
-{
-    type Item = <&'a T as IntoIterator>::Item;
-    type IntoIter = <&'a T as IntoIterator>::IntoIter;
+impl<'a, K, V> IntoIterator for &'a Shared<BTreeMap<K, V>> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = btree_map::Iter<'a, K, V>;
     fn into_iter(self) -> Self::IntoIter {
-        (&*self.0).into_iter()
+        self.0.iter()
+    }
+}
+
+impl<'a, K: Clone, V: Clone> IntoIterator for &'a mut Shared<BTreeMap<K, V>> {
+    type Item = (&'a K, &'a mut V);
+    type IntoIter = btree_map::IterMut<'a, K, V>;
+    fn into_iter(self) -> Self::IntoIter {
+        Arc::make_mut(&mut self.0).iter_mut()
     }
 }
 
@@ -98,5 +113,15 @@ mod tests {
         assert_eq!((&*first, &*second), (&vec![1, 2], &vec![1, 2, 3]));
         second.pop();
         assert!(second == first && !second.is(&first));
+    }
+
+    #[test]
+    fn what_is_kept_whole_is_not_copied() {
+        let first: Shared<BTreeMap<u8, u8>> = [(1, 1), (2, 2)].into_iter().collect();
+        let mut second = first.clone();
+        second.keep(|_, _| true);
+        assert!(second.is(&first));
+        second.keep(|key, _| *key == 1);
+        assert_eq!((first.len(), second.len()), (2, 1));
     }
 }

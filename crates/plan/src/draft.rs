@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use host::{
-    HostState, Merge, NsName, Why,
+    HostState, Merge, NsName, Shared, Why,
     netns::{Addr, AddrKey, Link, LinkKind, Netns, Route, RouteKey, RouteKind, Sysctl},
     ovs,
     why::want,
@@ -31,6 +31,7 @@ impl fmt::Display for Note {
 pub(crate) struct Memo {
     pub(crate) dhcp: crate::memo::Memo<NetworkId>,
     pub(crate) l3: crate::memo::Memo<crate::l3::From>,
+    pub(crate) l2: crate::l2::Memo,
     pub(crate) sg: crate::sg::Memo,
 }
 
@@ -139,9 +140,9 @@ impl<'a> Draft<'a> {
         self.link(ns, device, link);
     }
 
-    pub fn ovs_port(&mut self, bridge: &str, name: &str, port: ovs::Port) {
+    pub fn ovs_port(&mut self, bridge: &str, name: &str, port: impl Into<Shared<ovs::Port>>) {
         let ports = &mut self.want.bridge_mut(bridge).ports;
-        let refused = want(ports, name.to_owned(), port);
+        let refused = want(ports, name.to_owned(), port.into());
         self.contradiction(refused, format!("port {name} of {bridge}"));
     }
 

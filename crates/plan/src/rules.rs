@@ -5,12 +5,14 @@
 //! the rule is left out and said, and tests look for such notes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use host::{
     NsName, Shared, Why,
     iptables::{Chain, Iptables, Rule, read_rule},
     netns::Family,
 };
+use intent::Direction;
 
 use crate::Draft;
 
@@ -20,6 +22,7 @@ pub(crate) struct Writer {
     tables: Iptables,
     /// Rules that the grammar refused, with what it said.
     refused: Vec<String>,
+    gaps: Vec<Gap>,
     why: Why,
 }
 
@@ -28,6 +31,36 @@ pub(crate) struct Writer {
 pub(crate) struct Part {
     tables: Iptables,
     refused: Vec<String>,
+    gaps: Vec<Gap>,
+}
+
+/// A place in a chain where rules of a group come.
+#[derive(Debug, Clone)]
+struct Gap {
+    table: &'static str,
+    chain: String,
+    before: usize,
+    direction: Direction,
+}
+
+impl Part {
+    /// The same with its gaps filled. What has none is shared.
+    pub(crate) fn filled(&self, mut rules: impl FnMut(Direction) -> Arc<[Shared<Rule>]>) -> Part {
+        let mut tables = self.tables.clone();
+        for gap in &self.gaps {
+            let table = tables.get_mut(gap.table);
+            if let Some(chain) = table.and_then(|table| table.chains.get_mut(&gap.chain)) {
+                let at = gap.before..gap.before;
+                chain.rules.splice(at, rules(gap.direction).iter().cloned());
+                chain.rules.shrink_to_fit();
+            }
+        }
+        Part {
+            tables,
+            refused: self.refused.clone(),
+            gaps: Vec::new(),
+        }
+    }
 }
 
 /// The built-in chains, in the tables that every component uses.
@@ -56,6 +89,7 @@ impl Writer {
             component,
             tables: BTreeMap::new(),
             refused: Vec::new(),
+            gaps: Vec::new(),
             why,
         };
         for (table, chains) in BUILT_IN {
@@ -90,6 +124,7 @@ impl Writer {
             component,
             tables: BTreeMap::new(),
             refused: Vec::new(),
+            gaps: Vec::new(),
             why,
         }
     }
@@ -112,6 +147,7 @@ impl Writer {
         Part {
             tables: self.tables,
             refused: self.refused,
+            gaps: self.gaps,
         }
     }
 
@@ -149,10 +185,16 @@ impl Writer {
         self.push(table, &chain, text, why);
     }
 
-    /// A rule that was read before, in the component's chain `name`.
-    pub(crate) fn put(&mut self, table: &str, name: &str, rule: Shared<Rule>) {
+    /// Here, in the component's chain `name`, come the rules of groups: see [`Part::filled`].
+    pub(crate) fn gap(&mut self, table: &'static str, name: &str, direction: Direction) {
         let chain = format!("{}-{name}", self.component);
-        self.chain(table, &chain).rules.push(rule);
+        let before = self.chain(table, &chain).rules.len();
+        self.gaps.push(Gap {
+            table,
+            chain,
+            before,
+            direction,
+        });
     }
 
     /// A rule that stands in any chain, because the namespace is there.

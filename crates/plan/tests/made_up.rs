@@ -1,7 +1,7 @@
 //! Hosts that nobody recorded: single cases of layer 2 and security groups, and properties that
 //! hold over random intent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use host::{
@@ -15,7 +15,7 @@ use intent::{
     SecurityGroupRule, Segment, View,
     view::{Item, Member, Neighbour, Peer},
 };
-use plan::{Numbers, Plan, Settings, compile};
+use plan::{Compiler, Numbers, Plan, Settings, compile};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -467,14 +467,8 @@ fn assert_closed(plan: &Plan, device: &str) {
 #[test]
 fn remote_groups_and_address_groups_are_sets() {
     let mut view = one_network(NetworkType::Vxlan, Some(7), &[Wish::default()]);
-    let member = Member {
-        group_id: read::<SecurityGroupId>(json!(uuid(5, 2))),
-        port_id: read::<PortId>(json!(uuid(4, 9))),
-        prefixes: ["10.0.0.9/32", "0.0.0.0/0", "fd00::9/128"]
-            .map(|p| p.parse().unwrap())
-            .into(),
-    };
-    view.put(item(member));
+    let prefixes = ["10.0.0.9/32", "0.0.0.0/0", "fd00::9/128"];
+    view.put(item(member(2, 9, &prefixes)));
     view.put(item(rule(
         1,
         1,
@@ -612,6 +606,58 @@ fn any_rule() -> impl Strategy<Value = (usize, Value)> {
     )
 }
 
+fn member(group: usize, number: usize, prefixes: &[&str]) -> Member {
+    Member {
+        group_id: read::<SecurityGroupId>(json!(uuid(5, group))),
+        port_id: read::<PortId>(json!(uuid(4, number))),
+        prefixes: prefixes.iter().map(|p| p.parse().unwrap()).collect(),
+    }
+}
+
+/// Members of groups, some with the same prefixes.
+fn any_members() -> impl Strategy<Value = Vec<Item>> {
+    let prefixes = vec!["10.0.0.9/32", "10.0.0.10/32", "0.0.0.0/0", "fd00::9/128"];
+    let prefixes = prop::sample::subsequence(prefixes, 0..4);
+    let one = (1..4usize, 1..9usize, prefixes);
+    let one = one.prop_map(|(group, number, prefixes)| item(member(group, number, &prefixes)));
+    prop::collection::vec(one, 0..6)
+}
+
+/// A later view: what comes or changes, what goes, and whether other hosts' ports are known.
+fn any_step() -> impl Strategy<Value = (Vec<Item>, Vec<bool>, bool)> {
+    let items = (any_items(), any_members()).prop_map(|(items, members)| [items, members].concat());
+    let fates = prop::collection::vec(any::<bool>(), 40);
+    (items, fates, any::<bool>())
+}
+
+/// Every reason that a plan gives, by what it is given for.
+fn reasons(plan: &Plan) -> Vec<(String, BTreeSet<String>)> {
+    let mut all = Vec::new();
+    let mut say = |what: String, why: &host::Why| {
+        let causes = why.causes.iter().map(ToString::to_string);
+        all.push((what, causes.collect()));
+    };
+    for (name, bridge) in &plan.want.bridges {
+        let rows = bridge.ports.iter();
+        rows.for_each(|(port, row)| say(format!("{name} {port}"), &row.why));
+        let flows = bridge.flows.iter();
+        flows.for_each(|(key, flow)| say(format!("{name} {}", FlowLine(key, flow)), &flow.why));
+    }
+    let root = &plan.want.netns[&NsName::root()];
+    for (name, set) in &root.ipsets {
+        say(name.clone(), &set.why);
+        let members = set.members.iter();
+        members.for_each(|(member, content)| say(format!("{name} {member}"), &content.why));
+    }
+    for table in root.iptables.values().flat_map(BTreeMap::values) {
+        for (name, chain) in &table.chains {
+            let rules = chain.rules.iter();
+            rules.for_each(|rule| say(print_rule(name, rule), &rule.why));
+        }
+    }
+    all
+}
+
 /// The items of a random host.
 fn any_items() -> impl Strategy<Value = Vec<Item>> {
     let wishes = prop::collection::vec(any_wish(), 0..7);
@@ -665,6 +711,28 @@ proptest! {
         let again = compile(&one, &settings(), &plan.numbers);
         prop_assert_eq!(&again.want, &plan.want);
         prop_assert_eq!(again.given_back, plan::GivenBack::default());
+    }
+
+    #[test]
+    fn what_is_compiled_again_and_again_is_what_is_compiled_once(
+        steps in prop::collection::vec(any_step(), 1..5),
+    ) {
+        let (mut compiler, mut view) = (Compiler::default(), View::default());
+        let (mut settings, mut numbers) = (settings(), Numbers::default());
+        for (items, fates, population) in steps {
+            for (item, comes) in items.into_iter().zip(fates) {
+                match comes {
+                    true => view.put(item),
+                    false => view.remove(&item.key()),
+                }
+            }
+            settings.l2_population = population;
+            let plan = compiler.compile(&view, &settings, &numbers);
+            let anew = compile(&view, &settings, &numbers);
+            prop_assert_eq!(reasons(&plan), reasons(&anew));
+            prop_assert_eq!(&plan, &anew);
+            numbers = plan.numbers;
+        }
     }
 
     #[test]

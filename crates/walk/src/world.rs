@@ -301,7 +301,9 @@ impl World {
     pub fn switch_port(&self, host: &str, bridge: &str, name: &str) -> Option<&SwitchPort> {
         let ports = &self.bridge(host, bridge)?.ports;
         let named = ports.get(name).filter(|p| p.interfaces.contains_key(name));
-        named.or_else(|| ports.values().find(|p| p.interfaces.contains_key(name)))
+        named
+            .or_else(|| ports.values().find(|p| p.interfaces.contains_key(name)))
+            .map(|port| &**port)
     }
 }
 

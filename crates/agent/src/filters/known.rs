@@ -3,11 +3,11 @@
 //! thousands is read once; sets are not, and are read when they are in doubt.
 use std::collections::BTreeMap;
 
-use host::NsName;
 use host::diff::diff;
 use host::ipset::Ipsets;
-use host::iptables::Iptables;
+use host::iptables::{Chains, Iptables};
 use host::netns::Family;
+use host::{NsName, Shared};
 
 use super::generation::{self, Generation};
 use super::{FilterError, Filters, Written, observe_ipsets, observe_rules, write};
@@ -162,23 +162,39 @@ impl Known {
         for (family, tables) in &mut read.rules {
             for (table, content) in tables {
                 let wanted = rules.get(family).and_then(|tables| tables.get(table));
-                for (name, chain) in &mut content.chains {
-                    let wanted = wanted.and_then(|table| table.chains.get(name));
-                    if let Some(wanted) = wanted.filter(|wanted| *wanted == chain) {
-                        chain.clone_from(wanted);
-                    }
+                if let Some(wanted) = wanted {
+                    settle_chains(&mut content.chains, &wanted.chains);
                 }
             }
         }
     }
 }
 
+fn settle_chains(known: &mut Shared<Chains>, wanted: &Shared<Chains>) {
+    if known == wanted {
+        known.clone_from(wanted);
+        return;
+    }
+    let equal = known.iter().filter_map(|(name, chain)| {
+        let wanted = wanted.get(name).filter(|wanted| !wanted.is(chain))?;
+        (wanted == chain).then(|| (name.clone(), wanted.clone()))
+    });
+    let equal: Vec<_> = equal.collect();
+    // A change would copy what others share.
+    if !equal.is_empty() {
+        known.extend(equal);
+    }
+}
+
 fn believe_tables(known: &mut Iptables, old: &Iptables, new: &Iptables) {
     for (name, table) in new {
-        let chains = &mut known.entry(name.clone()).or_default().chains;
-        let nothing = BTreeMap::new();
+        let nothing = Shared::default();
         let before = old.get(name).map_or(&nothing, |table| &table.chains);
         let difference = diff(before, &table.chains);
+        if difference.is_empty() {
+            continue;
+        }
+        let chains = &mut *known.entry(name.clone()).or_default().chains;
         for (chain, _) in &difference.remove {
             chains.remove(*chain);
         }

@@ -1,6 +1,7 @@
 //! A copy of the tables that the agent reads, kept by the differences that the server sends.
 use std::collections::{BTreeMap, BTreeSet};
 
+use host::Shared;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
@@ -135,7 +136,7 @@ impl Row {
 /// The watched tables.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
-    tables: BTreeMap<&'static str, BTreeMap<Uuid, Row>>,
+    tables: BTreeMap<&'static str, BTreeMap<Uuid, Shared<Row>>>,
     /// Whether the first answer has come and the connection stands.
     pub live: bool,
 }
@@ -147,10 +148,11 @@ impl Cache {
             .get(table)
             .into_iter()
             .flatten()
-            .map(|(id, row)| (*id, row))
+            .map(|(id, row)| (*id, &**row))
     }
 
-    pub fn row(&self, table: &str, id: Uuid) -> Option<&Row> {
+    /// A row stays the same one as long as nothing of it changes.
+    pub fn row(&self, table: &str, id: Uuid) -> Option<&Shared<Row>> {
         self.tables.get(table)?.get(&id)
     }
 
@@ -201,7 +203,7 @@ impl Cache {
                 "initial" | "insert" => {
                     let mut row = Row::default();
                     change(&mut row, columns, object(content)?)?;
-                    rows.insert(id, row);
+                    rows.insert(id, row.into());
                 }
                 "modify" => change(rows.entry(id).or_default(), columns, object(content)?)?,
                 "delete" => {

@@ -150,7 +150,7 @@ impl Writer<'_> {
         let ports = bridge
             .ports
             .iter()
-            .map(|(name, port)| (name.as_str(), port))
+            .map(|(name, port)| (name.as_str(), &**port))
             .chain(own);
         let ports: Vec<Json> = ports
             .map(|(name, port)| self.add_port(name, port))

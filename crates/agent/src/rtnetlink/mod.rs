@@ -70,7 +70,9 @@ impl Asker {
     /// The devices that are there, by name.
     pub fn indexes(&self) -> io::Result<Indexes> {
         let links = decode::netns(&self.list(&links())?).links;
-        let indexes = links.into_iter().map(|(name, link)| (name, link.index.0));
+        let indexes = links
+            .iter()
+            .map(|(name, link)| (name.clone(), link.index.0));
         Ok(indexes.collect())
     }
 

@@ -101,7 +101,7 @@ mod tests {
             inet 10.0.0.9/32 scope global qr-1\n       valid_lft forever preferred_lft forever\n";
         let found = read_ip_addr(addresses).expect("links");
         let mut netns = Netns {
-            links: found.links,
+            links: found.links.into(),
             addrs: found.addrs,
             ..Netns::default()
         };

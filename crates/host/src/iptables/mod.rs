@@ -24,8 +24,11 @@ pub type Iptables = BTreeMap<String, Table>;
 /// One table: chains by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
-    pub chains: BTreeMap<String, Shared<Chain>>,
+    pub chains: Shared<Chains>,
 }
+
+/// The chains of a table by name.
+pub type Chains = BTreeMap<String, Shared<Chain>>;
 
 /// One chain: an ordered list of rules, compared and replaced whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! Reading `iptables-save`, `ip6tables-save` and `iptables -S`, of the legacy and the nft kind.
 //! Different spellings of one rule (`--dport 80:80`, upper-case MACs, states in another order)
 //! give equal rules.
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -8,7 +9,7 @@ use ipnet::IpNet;
 use super::condition::read_condition;
 use super::target::read_target;
 use super::words::Tokens;
-use super::{Chain, Iptables, Maybe, Rule, Target};
+use super::{Chain, Chains, Iptables, Maybe, Rule, Target};
 use crate::text::{lines, number};
 use crate::{ParseError, Shared};
 
@@ -21,6 +22,7 @@ pub fn read_iptables(text: &str) -> Result<Iptables, ParseError> {
 /// Read a dump that speaks of this table where it does not say which.
 pub fn read_iptables_of(table: &str, text: &str) -> Result<Iptables, ParseError> {
     let mut tables = Iptables::new();
+    let mut known = Known::new();
     let mut table = table.to_owned();
     for (number, line) in lines(text) {
         let line = line.trim_start();
@@ -33,15 +35,38 @@ pub fn read_iptables_of(table: &str, text: &str) -> Result<Iptables, ParseError>
             continue;
         }
         let chains = &mut tables.entry(table.clone()).or_default().chains;
-        read_line(chains, line).map_err(|e| e.on_line(number))?;
+        let done = read_shared(chains, line, &mut known);
+        done.map_err(|e| e.on_line(number))?;
     }
     Ok(tables)
 }
 
-fn read_line(
-    chains: &mut std::collections::BTreeMap<String, Shared<Chain>>,
-    line: &str,
+/// Rules that were read, by their text. Ports of one group have many rules in common: such a rule is
+/// read once and held once.
+type Known<'t> = HashMap<&'t str, Shared<Rule>>;
+
+fn read_shared<'t>(
+    chains: &mut Chains,
+    line: &'t str,
+    known: &mut Known<'t>,
 ) -> Result<(), ParseError> {
+    let appended = line.strip_prefix("-A ");
+    let appended = appended.and_then(|rest| rest.split_once(' '));
+    let Some((chain, text)) = appended.filter(|(chain, _)| !chain.contains('"')) else {
+        return read_line(chains, line);
+    };
+    match (known.get(text), chains.get_mut(chain)) {
+        (Some(rule), Some(chain)) => chain.rules.push(rule.clone()),
+        _ => {
+            read_line(chains, line)?;
+            let rule = chains.get(chain).and_then(|chain| chain.rules.last());
+            known.extend(rule.map(|rule| (text, rule.clone())));
+        }
+    }
+    Ok(())
+}
+
+fn read_line(chains: &mut Chains, line: &str) -> Result<(), ParseError> {
     if let Some(chain) = line.strip_prefix(':') {
         let (name, chain) = read_chain(chain)?;
         chains.insert(name, chain.into());
@@ -119,6 +144,8 @@ fn read_rule_words(words: &mut Tokens) -> Result<Rule, ParseError> {
             _ => loose_option(&mut rule, not, &option, words)?,
         }
     }
+    // Rules are many, and read to be kept.
+    rule.conditions.shrink_to_fit();
     Ok(rule)
 }
 

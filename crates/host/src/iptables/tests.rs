@@ -137,3 +137,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rules_that_say_the_same_are_held_once() {
+    let dump = "*filter\n:a - [0:0]\n:b - [0:0]\n-A a -p tcp -j ACCEPT\n-A a -j b\n-A b -p tcp -j ACCEPT\n[1:2] -A b -p tcp -j ACCEPT\nCOMMIT\n";
+    let tables = read_iptables(dump).unwrap();
+    let chains = &tables["filter"].chains;
+    let rules = |name: &str| &chains[name].rules;
+    assert!(rules("a")[0].is(&rules("b")[0]));
+    assert!(!rules("a")[0].is(&rules("a")[1]));
+    assert_eq!(rules("b")[1].counters.0, Some((1, 2)));
+    assert_eq!(rules("b")[0].counters.0, None);
+}

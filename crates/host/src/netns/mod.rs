@@ -23,12 +23,15 @@ use ipnet::IpNet;
 
 use crate::ipset::Ipsets;
 use crate::iptables::Iptables;
-use crate::{Mac, Merge, Shown, Why};
+use crate::{Mac, Merge, Shared, Shown, Why};
+
+/// Devices by name.
+pub type Links = BTreeMap<String, Link>;
 
 /// What one namespace holds. Connections and listeners are only observed, never wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Netns {
-    pub links: BTreeMap<String, Link>,
+    pub links: Shared<Links>,
     pub addrs: BTreeMap<AddrKey, Addr>,
     /// By table number: 254 is main, 255 local, 253 default.
     pub routes: BTreeMap<u32, BTreeMap<RouteKey, Route>>,

@@ -8,6 +8,9 @@ use crate::{Mac, Merge, Shared, Shown, Why};
 /// The key of flows on a bridge, in order of table.
 pub type Flows = BTreeMap<FlowKey, Flow>;
 
+/// A bridge's ports by name.
+pub type BridgePorts = BTreeMap<String, Shared<Port>>;
+
 /// A bridge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bridge {
@@ -17,7 +20,7 @@ pub struct Bridge {
     pub controllers: BTreeSet<String>,
     pub other_config: BTreeMap<String, String>,
     pub external_ids: BTreeMap<String, String>,
-    pub ports: BTreeMap<String, Port>,
+    pub ports: Shared<BridgePorts>,
     pub flows: Shared<Flows>,
     pub groups: BTreeMap<u32, Group>,
     /// Meters, their bands as they stood.

@@ -221,7 +221,7 @@ impl Tables {
                     let name = text(row, "name").unwrap_or_default();
                     port.interfaces.insert(name, Interface::default());
                 }
-                bridge.ports.insert(name, port);
+                bridge.ports.insert(name, port.into());
             }
             let controllers = set(row, "controller");
             let controllers = self.controllers.iter().filter(|r| is_in(r, &controllers));

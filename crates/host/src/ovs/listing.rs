@@ -223,7 +223,7 @@ mod tests {
             interfaces,
             ..Port::default()
         };
-        bridge.ports.insert("qvo1".into(), port);
+        bridge.ports.insert("qvo1".into(), port.into());
         fill_ofports(&mut bridge, &read_ofctl_show(text));
         assert_eq!(bridge.ofport("qvo1"), Some(3));
         assert_eq!(bridge.port_name(3), Some("qvo1"));

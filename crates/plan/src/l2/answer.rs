@@ -17,7 +17,7 @@ use host::{
 };
 use intent::{owner, view::Neighbour};
 
-use super::{At, LocalNet, tun};
+use super::{At, part::Flows, tun};
 use crate::{Draft, Settings};
 
 const SOLICITATION: u8 = 135;
@@ -67,23 +67,39 @@ pub(super) fn base(draft: &mut Draft<'_>, bridge: &str) {
     }
 }
 
+/// Which questions this host answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Answers {
+    arp: bool,
+    nd: bool,
+}
+
+impl Answers {
+    pub(super) fn of(settings: &Settings) -> Answers {
+        Answers {
+            arp: answers_arp(settings),
+            nd: answers_nd(settings),
+        }
+    }
+}
+
 /// The addresses of one port elsewhere.
-pub(super) fn known(draft: &mut Draft<'_>, bridge: &str, net: &LocalNet<'_>, port: &Neighbour) {
+pub(super) fn known(flows: &mut Flows, answers: Answers, vlan: u16, port: &Neighbour) {
     let mac = port.mac_address;
-    let at = At::new(bridge, tun::ARP, 1);
+    let at = (tun::ARP, 1);
     for address in &port.addresses {
         let why = Why::of("port", port.port_id);
         match address {
-            IpAddr::V4(address) if answers_arp(draft.settings) => {
-                let asked = Match::any().arp().vlan(net.vlan);
+            IpAddr::V4(address) if answers.arp => {
+                let asked = Match::any().arp().vlan(vlan);
                 let asked = asked.ip4(Field::ArpTpa, *address);
-                draft.flow(at, asked, arp_answer(mac, *address), why);
+                flows.put(at, asked, arp_answer(mac, *address), why);
             }
-            IpAddr::V6(address) if answers_nd(draft.settings) => {
-                let asked = Match::any().icmp6_type(SOLICITATION).vlan(net.vlan);
+            IpAddr::V6(address) if answers.nd => {
+                let asked = Match::any().icmp6_type(SOLICITATION).vlan(vlan);
                 let asked = asked.ip6(Field::NdTarget, *address);
                 let is_router = owner::ROUTER_INTERFACES.contains(&port.device_owner.as_str());
-                draft.flow(at, asked, nd_answer(mac, *address, is_router), why);
+                flows.put(at, asked, nd_answer(mac, *address, is_router), why);
             }
             _ => {}
         }

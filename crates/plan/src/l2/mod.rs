@@ -21,6 +21,7 @@ mod answer;
 mod distributed;
 mod integration;
 pub mod networks;
+mod part;
 mod population;
 mod provider;
 mod spoof;
@@ -34,6 +35,7 @@ use host::{
 
 use crate::{AgentMode, Draft, Settings};
 pub use networks::{Carrier, LocalNet, Plugged};
+pub(crate) use part::Memo;
 
 /// Marks every flow of ours. One fixed cookie: a flow with it that is not in the plan is removed.
 pub const COOKIE: u64 = 0x6e75_636c_656f_6e01;
@@ -98,13 +100,13 @@ pub fn has_tunnels(settings: &Settings) -> bool {
 pub fn emit(draft: &mut Draft<'_>) {
     let nets = networks::emit(draft);
     integration::emit(draft);
-    spoof::emit(draft, &nets);
     provider::emit(draft, &nets);
     if has_tunnels(draft.settings) {
         tunnel::emit(draft, &nets);
         population::emit(draft, &nets);
     }
     distributed::emit(draft, &nets);
+    draft.memo.l2.turn();
 }
 
 /// Where a flow stands.
@@ -133,16 +135,25 @@ impl Draft<'_> {
             priority: at.priority,
             matches,
         };
-        let flow = Flow::new(COOKIE, actions, why);
-        let flows = &mut *self.want.bridge_mut(at.bridge).flows;
+        self.put_flow(at.bridge, key, Flow::new(COOKIE, actions, why));
+    }
+
+    fn put_flow(&mut self, bridge: &str, key: FlowKey, flow: Flow) {
+        let flows = &mut *self.want.bridge_mut(bridge).flows;
         // Keys are copied only when they have to be said: there are thousands of flows.
         match flows.contains_key(&key) {
             false => drop(flows.insert(key, flow)),
             true => {
-                let about = format!("flow {}, table {}, {}", at.bridge, at.table, key.matches);
+                let about = format!("flow {bridge}, table {}, {}", key.table, key.matches);
                 let refused = want(flows, key, flow);
                 self.contradiction(refused, about);
             }
+        }
+    }
+
+    fn put_flows(&mut self, bridge: &str, flows: &part::Flows) {
+        for (key, flow) in &flows.0 {
+            self.put_flow(bridge, key.clone(), flow.clone());
         }
     }
 

@@ -5,6 +5,7 @@
 //! with the network it belongs to, which survives a restart and is how the number is kept.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use host::{
     Mac, Why, names,
@@ -15,7 +16,11 @@ use intent::{
     Binding, Network, NetworkId, NetworkType, Port, RouterId, Segment, VifType, VnicType, owner,
 };
 
-use super::{At, DEAD_VLAN, int, texts};
+use super::{
+    DEAD_VLAN, int,
+    part::{Part, PortOf},
+    spoof, texts,
+};
 use crate::Draft;
 
 /// How a network's frames travel between this host and others.
@@ -36,8 +41,8 @@ pub enum Carrier {
 /// A network that has a port here.
 #[derive(Debug, Clone)]
 pub struct LocalNet<'a> {
-    pub network: &'a Network,
-    pub segment: &'a Segment,
+    pub network: &'a Arc<Network>,
+    pub segment: &'a Arc<Segment>,
     pub carrier: Carrier,
     /// The network's VLAN on this host.
     pub vlan: u16,
@@ -47,7 +52,7 @@ pub struct LocalNet<'a> {
 /// A port of a network in br-int.
 #[derive(Debug, Clone)]
 pub struct Plugged<'a> {
-    pub port: &'a Port,
+    pub port: &'a Arc<Port>,
     /// Its device in br-int.
     pub device: String,
     /// A guest's behind a Linux bridge (`qvo`, `qvb`, `qbr`, `tap`), where iptables filters it.
@@ -83,11 +88,11 @@ impl Plugged<'_> {
 
 /// The ports that stand in br-int on this host.
 pub fn plugged<'a>(draft: &Draft<'a>) -> Vec<Plugged<'a>> {
-    let ports = draft.view.ports.values().map(|port| &**port);
+    let ports = draft.view.ports.values();
     ports.filter_map(|port| plug(draft, port)).collect()
 }
 
-fn plug<'a>(draft: &Draft<'a>, port: &'a Port) -> Option<Plugged<'a>> {
+fn plug<'a>(draft: &Draft<'a>, port: &'a Arc<Port>) -> Option<Plugged<'a>> {
     let id = port.id.to_string();
     let device = match port.device_owner.as_str() {
         // A distributed router's interface stands on every host that has a part of the router.
@@ -122,7 +127,7 @@ fn plug<'a>(draft: &Draft<'a>, port: &'a Port) -> Option<Plugged<'a>> {
     Some(service(port, device))
 }
 
-fn service(port: &Port, device: String) -> Plugged<'_> {
+fn service(port: &Arc<Port>, device: String) -> Plugged<'_> {
     Plugged {
         port,
         device,
@@ -144,20 +149,63 @@ pub(super) fn emit<'a>(draft: &mut Draft<'a>) -> Vec<LocalNet<'a>> {
         let ports = by_network.entry(plugged.port.network_id).or_default();
         ports.push(plugged);
     }
+    let mut memo = std::mem::take(&mut draft.memo.l2);
     let mut nets = Vec::new();
     for (id, ports) in by_network {
-        match local_net(draft, id, ports.clone()) {
-            Some(net) => nets.push(net),
-            // A port without a tag would hear every network: it is closed until it has one.
-            None => ports.iter().for_each(|plugged| close(draft, plugged)),
+        let net = local_net(draft, id, ports.clone());
+        for plugged in &ports {
+            let from = PortOf {
+                port: plugged.port.clone(),
+                hybrid: plugged.hybrid,
+                network: draft.view.networks.get(&id).cloned(),
+                place: net.as_ref().map(|net| (net.segment.clone(), net.vlan)),
+            };
+            let part = memo.port(from, |from| part(plugged, from));
+            add(draft, plugged, &part);
         }
+        nets.extend(net);
     }
-    for net in &nets {
-        for plugged in &net.ports {
-            tag(draft, net, plugged);
-        }
-    }
+    draft.memo.l2 = memo;
     nets
+}
+
+/// Puts a port's part into the plan.
+fn add(draft: &mut Draft<'_>, plugged: &Plugged<'_>, part: &Part) {
+    let bridge = draft.settings.integration_bridge.clone();
+    match &part.row {
+        Some(row) => draft.ovs_port(&bridge, &plugged.device, row.clone()),
+        None => {
+            let ports = &mut draft.want.bridge_mut(&bridge).ports;
+            if let Some(row) = ports.get_mut(&plugged.device) {
+                row.tag = part.tag;
+                row.other_config.clone_from(&part.other_config);
+            }
+        }
+    }
+    draft.put_flows(&bridge, &part.flows);
+    let root = host::NsName::root();
+    for (name, link) in &part.links {
+        draft.link(&root, name, link.clone());
+    }
+}
+
+/// A port's tag, the flows that guard what it may send, and, of a guest, its row and its devices.
+fn part(plugged: &Plugged<'_>, from: &PortOf) -> Part {
+    let mut part = Part::default();
+    if let Some((segment, vlan)) = &from.place {
+        part.other_config = tag_config(from.port.network_id, segment, *vlan);
+        part.tag = Some(*vlan).filter(|_| !plugged.is_dead());
+        spoof::guard(&mut part.flows, plugged);
+    }
+    // A port without a tag would hear every network: it is closed until it has one.
+    if part.tag.is_none() {
+        close(&mut part, plugged);
+    }
+    if plugged.is_guest() {
+        let mtu = from.network.as_ref().map_or(1500, |network| network.mtu);
+        guest_port(&mut part, plugged, mtu);
+    }
+    part
 }
 
 fn local_net<'a>(
@@ -166,7 +214,7 @@ fn local_net<'a>(
     ports: Vec<Plugged<'a>>,
 ) -> Option<LocalNet<'a>> {
     let about = format!("network {id}");
-    let Some(network) = draft.network(id) else {
+    let Some(network) = draft.view.networks.get(&id) else {
         draft.note(about, "has a port here, but is not known");
         return None;
     };
@@ -189,9 +237,9 @@ fn local_net<'a>(
 }
 
 /// The first of a network's segments that this host can carry.
-fn carrier<'a>(draft: &Draft<'a>, network: NetworkId) -> Option<(&'a Segment, Carrier)> {
-    let segments = draft.view.segments.values().map(|segment| &**segment);
-    let mut segments: Vec<&Segment> = segments.filter(|s| s.network_id == network).collect();
+fn carrier<'a>(draft: &Draft<'a>, network: NetworkId) -> Option<(&'a Arc<Segment>, Carrier)> {
+    let segments = draft.view.segments.values();
+    let mut segments: Vec<&Arc<Segment>> = segments.filter(|s| s.network_id == network).collect();
     segments.sort_by_key(|segment| (segment.index, segment.id));
     segments
         .into_iter()
@@ -223,57 +271,23 @@ fn carrier_of(draft: &Draft<'_>, segment: &Segment) -> Option<Carrier> {
     }
 }
 
-/// Write the port's tag into its row. Guests' rows are made by who plugs them; services' by
-/// their own stage, which knew no tag.
-fn tag(draft: &mut Draft<'_>, net: &LocalNet<'_>, plugged: &Plugged<'_>) {
-    if plugged.is_dead() {
-        close(draft, plugged);
-    } else if let Some(port) = row(draft, plugged) {
-        port.tag = Some(net.vlan);
-    }
-    if let Some(port) = row(draft, plugged) {
-        port.other_config = tag_config(net);
-    }
-}
-
 /// The VLAN of dead ports, and a flow that drops what comes from this one.
-fn close(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
-    if let Some(port) = row(draft, plugged) {
-        port.tag = Some(DEAD_VLAN);
-    }
-    let bridge = draft.settings.integration_bridge.clone();
+fn close(part: &mut Part, plugged: &Plugged<'_>) {
+    part.tag = Some(DEAD_VLAN);
     let from_it = Match::any().in_port(&plugged.device);
-    let at = At::new(&bridge, int::LOCAL, 2);
-    draft.flow(at, from_it, Vec::new(), plugged.why());
+    let at = (int::LOCAL, 2);
+    part.flows.put(at, from_it, Vec::new(), plugged.why());
 }
 
-/// The port's row in br-int, made first when it is a guest's.
-fn row<'d>(draft: &'d mut Draft<'_>, plugged: &Plugged<'_>) -> Option<&'d mut host::ovs::Port> {
-    let bridge = draft.settings.integration_bridge.clone();
-    let is_there = draft
-        .want
-        .bridge_mut(&bridge)
-        .ports
-        .contains_key(&plugged.device);
-    if plugged.is_guest() && !is_there {
-        guest_port(draft, plugged);
-    }
-    draft
-        .want
-        .bridge_mut(&bridge)
-        .ports
-        .get_mut(&plugged.device)
-}
-
-fn tag_config(net: &LocalNet<'_>) -> BTreeMap<String, String> {
-    let physical_network = net.segment.physical_network.as_deref();
+fn tag_config(network: NetworkId, segment: &Segment, vlan: u16) -> BTreeMap<String, String> {
+    let physical_network = segment.physical_network.as_deref();
     let mut config = texts(&[
-        ("net_uuid", &net.network.id.to_string()),
-        ("network_type", net.segment.network_type.as_str()),
+        ("net_uuid", &network.to_string()),
+        ("network_type", segment.network_type.as_str()),
         ("physical_network", physical_network.unwrap_or("None")),
-        ("tag", &net.vlan.to_string()),
+        ("tag", &vlan.to_string()),
     ]);
-    if let Some(id) = net.segment.segmentation_id {
+    if let Some(id) = segment.segmentation_id {
         config.insert("segmentation_id".to_owned(), id.to_string());
     }
     config
@@ -282,7 +296,7 @@ fn tag_config(net: &LocalNet<'_>) -> BTreeMap<String, String> {
 /// A guest's port as who plugs it makes it. In hybrid plugging its devices on the host's side are
 /// in the plan too, so that a packet can be followed through it; nobody but the one who plugs
 /// makes or removes them.
-fn guest_port(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
+fn guest_port(part: &mut Part, plugged: &Plugged<'_>, mtu: u32) {
     let port = plugged.port;
     let interface = Interface {
         external_ids: texts(&[
@@ -294,12 +308,13 @@ fn guest_port(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
         ..Interface::default()
     };
     let row = host::ovs::Port {
+        tag: part.tag,
+        other_config: part.other_config.clone(),
         interfaces: [(plugged.device.clone(), interface)].into(),
         why: plugged.why(),
         ..host::ovs::Port::default()
     };
-    let bridge = draft.settings.integration_bridge.clone();
-    draft.ovs_port(&bridge, &plugged.device, row);
+    part.row = Some(row.into());
     let id = port.id.to_string();
     let (qbr, qvb, qvo, tap) = (
         names::qbr(&id),
@@ -307,9 +322,6 @@ fn guest_port(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
         names::qvo(&id),
         names::tap(&id),
     );
-    let mtu = draft
-        .network(port.network_id)
-        .map_or(1500, |network| network.mtu);
     let link = |kind: LinkKind| Link {
         kind,
         mtu,
@@ -317,24 +329,23 @@ fn guest_port(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
         why: plugged.why(),
         ..Link::default()
     };
-    let root = host::NsName::root();
     let master = plugged.hybrid.then(|| qbr.clone());
     let guest_side = Link {
         mac: None::<Mac>,
         master: master.clone(),
         ..link(LinkKind::Tun)
     };
-    draft.link(&root, &tap, guest_side);
+    part.links.push((tap, guest_side));
     if !plugged.hybrid {
         return;
     }
-    draft.link(&root, &qbr, link(LinkKind::Bridge));
+    part.links.push((qbr, link(LinkKind::Bridge)));
     for (name, peer, master) in [(&qvb, &qvo, master), (&qvo, &qvb, None)] {
         let end = Link {
             peer: Some(peer.clone()),
             master,
             ..link(LinkKind::Veth)
         };
-        draft.link(&root, name, end);
+        part.links.push((name.clone(), end));
     }
 }

@@ -10,12 +10,16 @@
 //! are never announced.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use host::{Why, ovs::Match};
 use intent::{HostName, NetworkId, NetworkType, owner, view::Neighbour};
 
 use super::{
-    At, Carrier, LocalNet, answer, tun,
+    At, Carrier, LocalNet,
+    answer::{self, Answers},
+    part::{Flows, NeighbourOf},
+    tun,
     tunnel::{into_tunnels, tunnel_port, tunnel_to},
 };
 use crate::Draft;
@@ -27,6 +31,7 @@ pub(super) fn emit(draft: &mut Draft<'_>, nets: &[LocalNet<'_>]) {
     if !draft.settings.l2_population {
         tunnels_to_all(draft);
     }
+    let mut memo = std::mem::take(&mut draft.memo.l2);
     for net in nets {
         let Carrier::Tunnel { kind, id } = net.carrier else {
             continue;
@@ -44,16 +49,19 @@ pub(super) fn emit(draft: &mut Draft<'_>, nets: &[LocalNet<'_>]) {
             draft.flow(at, matches, into_tunnels(id, &tunnels), net.why());
         }
         if draft.settings.l2_population {
-            for neighbour in neighbours {
-                known(draft, &bridge, net, neighbour);
+            let known_here = neighbours.iter().filter_map(|it| origin(draft, net, it));
+            for from in known_here.collect::<Vec<_>>() {
+                let flows = memo.neighbour(from, known);
+                draft.put_flows(&bridge, &flows);
             }
         }
     }
+    draft.memo.l2 = memo;
 }
 
 /// Ports of other hosts by network.
-fn announced<'a>(draft: &Draft<'a>) -> BTreeMap<NetworkId, Vec<&'a Neighbour>> {
-    let mut by_network: BTreeMap<NetworkId, Vec<&Neighbour>> = BTreeMap::new();
+fn announced<'a>(draft: &Draft<'a>) -> BTreeMap<NetworkId, Vec<&'a Arc<Neighbour>>> {
+    let mut by_network: BTreeMap<NetworkId, Vec<&Arc<Neighbour>>> = BTreeMap::new();
     for neighbour in draft.view.neighbours.values() {
         if neighbour.device_owner != owner::ROUTER_INTERFACE_DVR {
             let list = by_network.entry(neighbour.network_id).or_default();
@@ -83,7 +91,7 @@ fn all_tunnels(draft: &Draft<'_>, kind: NetworkType) -> BTreeSet<String> {
 fn tunnels_of(
     draft: &mut Draft<'_>,
     net: &LocalNet<'_>,
-    neighbours: &[&Neighbour],
+    neighbours: &[&Arc<Neighbour>],
     kind: NetworkType,
 ) -> BTreeSet<String> {
     let hosts: BTreeSet<&HostName> = neighbours.iter().map(|n| &n.host).collect();
@@ -102,20 +110,33 @@ fn tunnels_of(
     tunnels
 }
 
-/// One port elsewhere: where its MAC is, and who has its addresses.
-fn known(draft: &mut Draft<'_>, bridge: &str, net: &LocalNet<'_>, neighbour: &Neighbour) {
+/// One port elsewhere, when a tunnel leads to it: all that its flows depend on.
+fn origin(
+    draft: &Draft<'_>,
+    net: &LocalNet<'_>,
+    neighbour: &Arc<Neighbour>,
+) -> Option<NeighbourOf> {
     let Carrier::Tunnel { kind, id } = net.carrier else {
-        return;
+        return None;
     };
-    let peer = draft.view.peers.get(&neighbour.host);
-    let Some(tunnel) = peer.and_then(|peer| tunnel_to(draft, peer, kind)) else {
-        return;
-    };
-    let why = Why::of("port", neighbour.port_id);
-    let mac = neighbour.mac_address;
-    let at = At::new(bridge, tun::UNICAST, 2);
-    let to_it = Match::any().vlan(net.vlan).eth_dst(mac);
-    let out = into_tunnels(id, &[tunnel].into());
-    draft.flow(at, to_it, out, why.clone());
-    answer::known(draft, bridge, net, neighbour);
+    let peer = draft.view.peers.get(&neighbour.host)?;
+    Some(NeighbourOf {
+        neighbour: neighbour.clone(),
+        tunnel: tunnel_to(draft, peer, kind)?,
+        id,
+        vlan: net.vlan,
+        answers: Answers::of(draft.settings),
+    })
+}
+
+/// Where its MAC is, and who has its addresses.
+fn known(from: &NeighbourOf) -> Flows {
+    let mut flows = Flows::default();
+    let why = Why::of("port", from.neighbour.port_id);
+    let mac = from.neighbour.mac_address;
+    let to_it = Match::any().vlan(from.vlan).eth_dst(mac);
+    let out = into_tunnels(from.id, &[from.tunnel.clone()].into());
+    flows.put((tun::UNICAST, 2), to_it, out, why);
+    answer::known(&mut flows, from.answers, from.vlan, &from.neighbour);
+    flows
 }

@@ -17,20 +17,10 @@ use host::{
 use intent::Port;
 use ipnet::IpNet;
 
-use super::{At, LocalNet, Plugged, int};
-use crate::Draft;
+use super::{Plugged, int, part::Flows};
 
 /// ICMPv6's neighbour advertisement.
 const ADVERTISEMENT: u8 = 136;
-
-pub(super) fn emit(draft: &mut Draft<'_>, nets: &[LocalNet<'_>]) {
-    let ports = nets.iter().flat_map(|net| &net.ports);
-    let guests = ports.filter(|p| p.is_guest() && p.port.port_security_enabled);
-    // What a dead port sends is dropped by a flow that these would stand before.
-    for plugged in guests.filter(|p| !p.is_dead()) {
-        guard(draft, plugged);
-    }
-}
 
 /// Everything that a port may speak for.
 struct Claims {
@@ -61,12 +51,17 @@ fn is_everything(nets: &BTreeSet<IpNet>) -> bool {
     nets.iter().any(|net| net.prefix_len() == 0)
 }
 
-fn guard(draft: &mut Draft<'_>, plugged: &Plugged<'_>) {
-    let bridge = draft.settings.integration_bridge.clone();
+/// The checks of a guest's port. What a dead one sends is dropped by a flow that these would stand
+/// before.
+pub(super) fn guard(flows: &mut Flows, plugged: &Plugged<'_>) {
+    let is_guarded = plugged.is_guest() && plugged.port.port_security_enabled;
+    if !is_guarded || plugged.is_dead() {
+        return;
+    }
     let claims = Claims::of(plugged.port);
     let mut flow = |table, priority, matches: Match, to: u8| {
-        let at = At::new(&bridge, table, priority);
-        draft.flow(at, matches, vec![Action::GotoTable(to)], plugged.why());
+        let actions = vec![Action::GotoTable(to)];
+        flows.put((table, priority), matches, actions, plugged.why());
     };
     let from = || Match::any().in_port(&plugged.device);
     let advertisement = || from().icmp6_type(ADVERTISEMENT);

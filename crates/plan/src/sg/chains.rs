@@ -9,15 +9,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use host::{
-    Mac, Shared, Why,
-    iptables::Rule,
+    Mac, Why,
     names::{self, L2_CHAINS, PortChain},
     netns::Family,
 };
 use intent::Direction;
 use ipnet::IpNet;
 
-use super::{Filtered, comment, rules::Groups};
+use super::{Filtered, comment};
 use crate::rules::Writer;
 
 const KNOWN: &str = "Direct packets associated with a known session to the RETURN chain.";
@@ -61,11 +60,9 @@ impl<'a> Chain<'a> {
         self.writer.rule("filter", &self.name, text, why);
     }
 
-    /// What the rules of the port's groups let pass.
-    fn groups(&mut self, rules: Vec<Shared<Rule>>) {
-        for rule in rules {
-            self.writer.put("filter", &self.name, rule);
-        }
+    /// Here comes what the rules of the port's groups let pass.
+    fn groups(&mut self, direction: Direction) {
+        self.writer.gap("filter", &self.name, direction);
     }
 
     fn known_sessions(&mut self) {
@@ -84,9 +81,9 @@ impl<'a> Chain<'a> {
     }
 }
 
-pub(super) fn emit(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
-    ingress(groups, writer, port, family);
-    egress(groups, writer, port, family);
+pub(super) fn emit(writer: &mut Writer, port: &Filtered<'_>, family: Family) {
+    ingress(writer, port, family);
+    egress(writer, port, family);
 }
 
 /// The port's own addresses of one version of IP.
@@ -95,7 +92,7 @@ fn addresses(port: &Filtered<'_>, family: Family) -> Vec<IpAddr> {
     addresses.filter(|a| Family::of(*a) == family).collect()
 }
 
-fn ingress(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
+fn ingress(writer: &mut Writer, port: &Filtered<'_>, family: Family) {
     let mut chain = Chain::new(writer, PortChain::Ingress, port);
     if family == Family::V6 {
         for kind in HEARD {
@@ -123,11 +120,11 @@ fn ingress(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Fa
         let ports = format!("-p udp -m udp --sport {server} --dport {client}");
         chain.rule(&format!("-d {to} {ports} -j RETURN"));
     }
-    chain.groups(groups.of_port(port.port, family, Direction::Ingress));
+    chain.groups(Direction::Ingress);
     chain.end(port.stateful);
 }
 
-fn egress(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Family) {
+fn egress(writer: &mut Writer, port: &Filtered<'_>, family: Family) {
     let has_sources = sources(writer, port, family);
     let mut chain = Chain::new(writer, PortChain::Egress, port);
     let (dhcp_client, spoof) = (comment(DHCP_CLIENT), comment(DHCP_SPOOF));
@@ -168,7 +165,7 @@ fn egress(groups: &Groups, writer: &mut Writer, port: &Filtered<'_>, family: Fam
     if port.stateful {
         chain.known_sessions();
     }
-    chain.groups(groups.of_port(port.port, family, Direction::Egress));
+    chain.groups(Direction::Egress);
     chain.end(port.stateful);
 }
 

@@ -18,6 +18,8 @@ mod memo;
 mod rules;
 mod sets;
 
+use std::sync::Arc;
+
 use host::{
     NsName, Why,
     names::{self, L2_CHAINS, PortChain},
@@ -26,7 +28,6 @@ use host::{
 use intent::{Ethertype, Port};
 
 pub(crate) use self::memo::Memo;
-use self::rules::Groups;
 use crate::{
     Draft,
     l2::networks::plugged,
@@ -48,7 +49,7 @@ const DEFAULT_DROP: &str = "Default drop rule for unmatched traffic.";
 
 /// A port as the filter sees it.
 pub(crate) struct Filtered<'a> {
-    port: &'a Port,
+    port: &'a Arc<Port>,
     id: String,
     tap: String,
     /// Where its connections are tracked; ports that are not filtered have none.
@@ -76,25 +77,25 @@ pub fn emit(draft: &mut Draft<'_>) {
     }
     let mut writers = [(); 2].map(|()| skeleton());
     for port in &ports {
-        let parts = memo.parts(port, |groups, family| part(groups, port, family));
+        let parts = memo.parts(port, |family| part(port, family));
         for (writer, part) in writers.iter_mut().zip(parts) {
             writer.add(&part);
         }
     }
-    draft.memo.sg = memo;
     for (mut writer, family) in writers.into_iter().zip([Family::V4, Family::V6]) {
         writer.rule("filter", "sg-chain", "-j ACCEPT", Why::base());
         writer.finish(draft, &root, family);
     }
-    sets::emit(draft, &ports);
+    sets::emit(draft, &mut memo.sets, &ports);
+    draft.memo.sg = memo;
 }
 
-/// What one port adds.
-fn part(groups: &Groups, port: &Filtered<'_>, family: Family) -> Part {
+/// What one port adds, without what its groups say.
+fn part(port: &Filtered<'_>, family: Family) -> Part {
     let mut writer = Writer::part(L2_CHAINS, Why::base());
     jumps(&mut writer, port);
     if !port.trusted {
-        chains::emit(groups, &mut writer, port, family);
+        chains::emit(&mut writer, port, family);
     }
     writer.finish_part()
 }

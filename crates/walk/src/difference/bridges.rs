@@ -147,7 +147,7 @@ fn missing_port(
         state
             .bridge_mut(&at)
             .ports
-            .insert(key.clone(), port.clone());
+            .insert(key.clone(), port.clone().into());
         if let Some((ns, want)) = &device {
             restore::device(state, ns, &key, &want.netns[ns]);
         }

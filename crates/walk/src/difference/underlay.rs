@@ -81,7 +81,7 @@ fn cards(world: &World, have: &HostState, found: &mut Vec<Difference>) {
             state
                 .bridge_mut(&at)
                 .ports
-                .insert(dev.clone(), port.clone());
+                .insert(dev.clone(), port.clone().into());
         }));
     }
 }

@@ -173,7 +173,9 @@ fn membership(port: &Port, vlan: u16) -> Membership {
 fn port_of<'w>(pipe: &Pipe<'w>, name: &str) -> Option<&'w Port> {
     let ports = &pipe.bridge.ports;
     let named = ports.get(name).filter(|p| p.interfaces.contains_key(name));
-    named.or_else(|| ports.values().find(|p| p.interfaces.contains_key(name)))
+    named
+        .or_else(|| ports.values().find(|p| p.interfaces.contains_key(name)))
+        .map(|port| &**port)
 }
 
 fn port_text(pipe: &Pipe<'_>, name: &str) -> String {

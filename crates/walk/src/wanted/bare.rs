@@ -42,7 +42,7 @@ pub(super) fn realise(mut state: HostState, cloud: &Cloud) -> HostState {
             interfaces: [(card.clone(), Interface::default())].into(),
             ..Port::default()
         };
-        state.bridge_mut(&bridge).ports.insert(card, row);
+        state.bridge_mut(&bridge).ports.insert(card, row.into());
     }
     let networks = state.processes.keys();
     let served: Vec<String> = networks
