@@ -146,4 +146,25 @@ pub(super) fn carrier(state: &mut HostState, ns: &NsName, dev: &str) {
     {
         link.flags.0.remove("NO-CARRIER");
     }
+    forward(state, ns, dev);
+}
+
+/// Linux bridges forward again by a device that is up again, by the other end of its pair, and by
+/// its own ports, where it is a bridge.
+fn forward(state: &mut HostState, ns: &NsName, dev: &str) {
+    let other = far_end(state, ns, dev);
+    for (place, netns) in &mut state.netns {
+        for (name, link) in netns.links.iter_mut().filter(|(_, link)| link.up) {
+            let near = place == ns && (name == dev || link.master.as_deref() == Some(dev));
+            let far = other
+                .as_ref()
+                .is_some_and(|(at, end)| at == place && end == name);
+            if let Some(port) = &mut link.bridge_port.0
+                && port.state == "disabled"
+                && (near || far)
+            {
+                "forwarding".clone_into(&mut port.state);
+            }
+        }
+    }
 }

@@ -47,6 +47,30 @@ fn a_tap_is_down() {
     );
 }
 
+/// With what the bridge says of the port, which then forwards nothing.
+#[test]
+fn a_device_that_is_down_and_disabled_in_its_bridge() {
+    let port = |dev: &str, bridge: &str| {
+        format!("7: {dev}: <BROADCAST,MULTICAST> mtu 1450 master {bridge} state disabled\n")
+    };
+    let mut hand = healthy(LEGACY);
+    hand.link_down("c2/ns-root", "tap70a62c89-12");
+    let disabled = port("tap70a62c89-12@if2", "qbr70a62c89-12");
+    hand.0
+        .insert("c2/ns-root/bridge-link.txt".to_owned(), disabled);
+    let tap = "tap70a62c89-12@if2: <BROADCAST,MULTICAST> mtu 1450";
+    check(&hand, &[("red1 > red3 icmp", Lost, tap)]);
+
+    // The far end of its pair is the bridge's port.
+    let mut hand = healthy(LEGACY);
+    hand.link_down("c1/ns-root", "qvo8852251e-44");
+    let disabled = port("qvb8852251e-44@qvo8852251e-44", "qbr8852251e-44");
+    hand.0
+        .insert("c1/ns-root/bridge-link.txt".to_owned(), disabled);
+    let qvo = "qvo8852251e-44@qvb8852251e-44: <BROADCAST,MULTICAST,PROMISC> mtu 1450";
+    check(&hand, &[("green1 > green2 icmp", Lost, qvo)]);
+}
+
 #[test]
 fn a_firewall_bridge_is_down() {
     let mut hand = healthy(LEGACY);

@@ -243,6 +243,9 @@ impl Scene {
         self.files.retain(|path, _| !path.starts_with(&below));
         read_folder(&folder, "", &mut self.files).unwrap();
         fs::remove_dir_all(&folder).unwrap();
+        for (path, text) in &mut self.files {
+            unlearned(path, text);
+        }
     }
 
     pub(crate) fn world(&self) -> World {
@@ -255,6 +258,24 @@ impl Scene {
             .get(&format!("{host}/{path}"))
             .map_or("", String::as_str)
     }
+}
+
+/// Guests and hosts talk while a host is collected: what was learned from that is left out.
+fn unlearned(path: &str, text: &mut String) {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let stays = |line: &&str| match name {
+        "ip-neigh.txt" => line.contains("PERMANENT"),
+        _ if name.starts_with("fdb-") => line.contains("MAC"),
+        _ if name.starts_with("flows-") => {
+            !line.contains("hard_timeout=300,") || line.contains("learn(")
+        }
+        _ => true,
+    };
+    *text = text
+        .lines()
+        .filter(stays)
+        .flat_map(|line| [line, "\n"])
+        .collect();
 }
 
 /// Groups of several kinds.

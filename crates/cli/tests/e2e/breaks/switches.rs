@@ -66,6 +66,11 @@ impl Compared {
         let foretold: BTreeSet<Out> = foretold
             .iter()
             .map(|exit| out(world, entry, exit))
+            // Where nobody has the tunnel's far end, the switch asks for its MAC first.
+            .filter(|(port, ..)| {
+                let far = port.split(' ').next().unwrap_or(port);
+                !said.contains(&format!("neighbor cache miss for {far} "))
+            })
             .collect();
         if foretold != real {
             let wrong =
