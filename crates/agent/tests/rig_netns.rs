@@ -114,7 +114,7 @@ fn shown(name: &NsName) -> Netns {
     let found = read_ip_addr(&ip("addr")).expect("addresses");
     let routes = |words: &str, family| read_routes(&ip(words), family).expect("routes");
     let mut netns = Netns {
-        links: found.links,
+        links: found.links.into(),
         addrs: found.addrs,
         routes: routes("-4 route show table all", Family::V4),
         rules: read_rules(&ip("-4 rule"), Family::V4).expect("rules"),
