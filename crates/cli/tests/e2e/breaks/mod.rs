@@ -29,7 +29,8 @@ pub(crate) fn number(name: &str) -> Option<u64> {
 
 #[test]
 fn what_is_foretold_of_broken_hosts_is_what_packets_meet() {
-    let seed = number("NUCLEON_SEED").unwrap_or_else(rand::random);
+    // The same breaks each time; those nobody has seen yet are the long ones' to find.
+    let seed = number("NUCLEON_SEED").unwrap_or(1);
     broken(seed, TunnelType::Vxlan, 4);
 }
 
