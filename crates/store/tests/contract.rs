@@ -370,7 +370,10 @@ async fn a_url_that_names_no_store_is_refused() {
     ] {
         let error = Store::open(url).await.expect_err("no store");
         assert!(
-            matches!(error, StoreError::Url(_) | StoreError::Lock { .. }),
+            matches!(
+                error,
+                StoreError::Url(_) | StoreError::PostgresUrl(_) | StoreError::Lock { .. }
+            ),
             "{url}: {error}"
         );
     }
