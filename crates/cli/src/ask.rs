@@ -8,13 +8,17 @@ use serde_json::Value;
 /// So many hosts are asked at once.
 const AT_ONCE: usize = 16;
 
-/// Speaks to the API at a URL; `OS_TOKEN` may hold a token.
+/// Speaks to the API at a URL; `OS_TOKEN` may hold a token, and `OS_CACERT` name the file of who
+/// signs the API's certificate.
 pub(crate) fn client(api: &str) -> Result<Client, Box<dyn Error + Send + Sync>> {
-    let client = Client::new(api)?;
-    Ok(match std::env::var("OS_TOKEN") {
-        Ok(token) => client.with_header("X-Auth-Token", &token),
-        Err(_) => client,
-    })
+    let mut client = Client::new(api)?;
+    if let Ok(token) = std::env::var("OS_TOKEN") {
+        client = client.with_header("X-Auth-Token", &token);
+    }
+    if let Some(file) = std::env::var_os("OS_CACERT") {
+        client = client.with_authority(file.as_ref());
+    }
+    Ok(client)
 }
 
 /// The hosts that have agents.

@@ -2,7 +2,7 @@
 
 use crate::Outcome;
 use lab::Place;
-use lab::client::{Client, text};
+use lab::client::text;
 use lab::plug::{self, End, Port};
 use serde_json::json;
 use std::process::ExitCode;
@@ -22,7 +22,8 @@ struct Common {
 pub(crate) struct PlugArgs {
     #[command(flatten)]
     common: Common,
-    /// The API, which knows the port's MAC, MTU and port security and is told this host's name
+    /// The API, which knows the port's MAC, MTU and port security and is told this host's name;
+    /// OS_TOKEN may hold a token, OS_CACERT name the authorities of an https:// one
     #[arg(
         long,
         value_name = "URL",
@@ -72,7 +73,7 @@ pub(crate) fn unplug(args: &UnplugArgs) -> Outcome {
 /// Tells the API that the port is here, as Nova would, and asks it what to plug.
 fn bind(args: &PlugArgs, place: &Place) -> Result<Port, Box<dyn std::error::Error + Send + Sync>> {
     let id = args.common.port;
-    let client = Client::new(&args.api)?;
+    let client = crate::ask::client(&args.api)?;
     let path = format!("ports/{id}");
     let port = client.get(&path)?;
     if args.direct && port["port_security_enabled"] != false {

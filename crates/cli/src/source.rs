@@ -27,7 +27,8 @@ pub(crate) struct Source {
     #[arg(long, value_name = "DIR", requires = "lab")]
     pub(crate) lab_dir: Option<PathBuf>,
     /// The server's API, by way of which hosts are asked; $NUCLEON_API, else this machine's, when
-    /// nothing else is named. OS_TOKEN may hold an administrator's token
+    /// nothing else is named. OS_TOKEN may hold an administrator's token, OS_CACERT name
+    /// the authorities of an https:// one
     #[arg(long, value_name = "URL")]
     pub(crate) api: Option<String>,
     /// Look at what the hosts hold: so it is unless `--wanted` or `--with` is given

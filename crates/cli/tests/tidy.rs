@@ -54,7 +54,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
         "api",
         &["intent", "ledger", "store", "plan", "host", "walk", "tls"],
     ),
-    ("lab", &["intent", "host"]),
+    ("lab", &["intent", "host", "tls"]),
 ];
 
 const HOUSE: [&str; 12] = [

@@ -1,33 +1,35 @@
-//! A small client of the Neutron API, for labs and tests.
+//! A small client of the Neutron API, for labs, the command line and tests.
 
 use crate::patience::patience;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Speaks to one API over plain HTTP. Each request is a connection of its own.
+/// Speaks to one API. Each request is a connection of its own.
 #[derive(Debug, Clone)]
 pub struct Client {
-    authority: String,
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
+    origin: String,
+    /// Who signs the API's certificate; this machine's own authorities unless given.
+    authority: Option<PathBuf>,
     headers: Vec<(String, String)>,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    #[error("{url} is not of the form http://HOST:PORT")]
+    #[error("{url} is not of the form http://HOST:PORT or https://HOST:PORT")]
     Url { url: String },
-    #[error("{method} {path} got no answer from {authority}")]
+    #[error("{method} {path} got no answer from {origin}")]
     Transport {
         method: Method,
         path: String,
-        authority: String,
+        origin: String,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("{method} {path} was answered with {status}: {said}")]
@@ -49,20 +51,29 @@ pub struct Answer {
 }
 
 impl Client {
-    /// For the API at `http://HOST:PORT`.
+    /// For the API at `http://HOST:PORT` or `https://HOST:PORT`.
     pub fn new(url: &str) -> Result<Self, ClientError> {
-        let authority = url
-            .strip_prefix("http://")
-            .map(|rest| rest.trim_end_matches('/'));
-        match authority {
-            Some(authority) if !authority.is_empty() && !authority.contains('/') => Ok(Self {
-                authority: authority.to_owned(),
+        let origin = url.trim_end_matches('/');
+        let rest = ["http://", "https://"]
+            .iter()
+            .find_map(|scheme| origin.strip_prefix(scheme));
+        match rest {
+            Some(rest) if !rest.is_empty() && !rest.contains('/') => Ok(Self {
+                origin: origin.to_owned(),
+                authority: None,
                 headers: Vec::new(),
             }),
             _ => Err(ClientError::Url {
                 url: url.to_owned(),
             }),
         }
+    }
+
+    /// Believes an API whose certificate an authority in this file signed.
+    #[must_use]
+    pub fn with_authority(mut self, file: &Path) -> Self {
+        self.authority = Some(file.to_owned());
+        self
     }
 
     /// Sends this header with every request.
@@ -82,7 +93,7 @@ impl Client {
         let transport = |source| ClientError::Transport {
             method: method.clone(),
             path: path.to_owned(),
-            authority: self.authority.clone(),
+            origin: self.origin.clone(),
             source,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -103,22 +114,17 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-        let stream = TcpStream::connect(&self.authority).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(connection);
+        let client = tls::http::for_peer(&self.origin, self.authority.as_deref())?;
         let mut request = Request::builder()
             .method(method)
-            .uri(path)
-            .header("host", &self.authority)
+            .uri(format!("{}{path}", self.origin))
             .header("content-type", "application/json");
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         let body = body.map(Value::to_string).unwrap_or_default();
-        let answer = sender
-            .send_request(request.body(Full::new(Bytes::from(body)))?)
-            .await?;
+        let request = request.body(Full::new(Bytes::from(body)))?;
+        let answer = client.request(request).await?;
         let status = answer.status().as_u16();
         let bytes = answer.into_body().collect().await?.to_bytes();
         Ok(Answer {
@@ -220,6 +226,7 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpListener;
+    use tls::rig::Authority;
 
     /// Answers one request with `status` and `body`; gives what was asked.
     fn serve_once(status: &str, body: &str) -> (Client, std::thread::JoinHandle<String>) {
@@ -269,7 +276,47 @@ mod tests {
 
     #[test]
     fn other_urls_are_refused() {
-        assert!(Client::new("https://localhost:9696").is_err());
+        assert!(Client::new("ftp://localhost:9696").is_err());
+        assert!(Client::new("https://").is_err());
         assert!(Client::new("http://localhost:9696/v2.0").is_err());
+    }
+
+    #[test]
+    fn over_tls_only_who_is_signed_for_is_believed() {
+        let (ours, other) = (Authority::new(), Authority::new());
+        let certificate = ours.issue("api", "IP:127.0.0.1");
+        let url = serve_by_tls(tls::acceptor(certificate.shown(), None).unwrap());
+        let client = Client::new(&url).unwrap();
+        let believing = client.clone().with_authority(&ours.file());
+        assert_eq!(believing.get("networks").unwrap(), serde_json::json!([]));
+        let doubting = client.with_authority(&other.file());
+        let error = doubting.get("networks").unwrap_err();
+        assert!(matches!(error, ClientError::Transport { .. }), "{error}");
+    }
+
+    /// Answers every request with an empty list; where it does.
+    fn serve_by_tls(acceptor: tls::TlsAcceptor) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let serve = async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let _ = stream.read(&mut [0; 4096]).await;
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"networks\":[]}";
+                let _ = stream.write_all(answer.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            }
+        };
+        std::thread::spawn(move || runtime.block_on(serve));
+        url
     }
 }
