@@ -17,6 +17,9 @@ pub struct Config {
     pub identity: IdentityKind,
     /// An operator's rules over Neutron's defaults, in oslo.policy's language (YAML).
     pub policy_file: Option<PathBuf>,
+    /// Whether a list with a filter that its resource does not have is refused, as Neutron's setting
+    /// of this name says; otherwise the filter asks for nothing.
+    pub filter_validation: bool,
     /// The URL at which other servers reach this one; empty: `http://`, or with `[tls]`
     /// `https://`, and where it listens.
     pub address: String,
@@ -41,6 +44,7 @@ impl Default for Config {
             store: "sqlite:nucleon.db".to_owned(),
             identity: IdentityKind::None,
             policy_file: None,
+            filter_validation: true,
             address: String::new(),
             peer_authority: None,
             tls: None,

@@ -30,6 +30,8 @@ use policy::{Credentials, Nothing, Policy};
 pub struct Api {
     pub hub: Hub,
     pub policy: Policy,
+    /// Whether unknown filters are refused.
+    pub filter_validation: bool,
     pub identity: Identity,
     pub metrics: server::Metrics,
     pub agents: agents::Agents,

@@ -196,6 +196,7 @@ fn open(config: &Config, hub: Hub) -> Result<Api, RunError> {
     Ok(Api {
         hub,
         policy,
+        filter_validation: config.filter_validation,
         identity,
         metrics: Metrics::default(),
         agents: Agents::default(),

@@ -46,7 +46,7 @@ async fn ensure_default_group(scene: &mut Scene<'_>) -> Result<(), Fault> {
 
 fn list_of<R: Scoped>(scene: &Scene<'_>) -> Result<Reply, Fault> {
     let query = &scene.asked.query;
-    let filters = filter::read(R::TABLE, query)?;
+    let filters = filter::read(R::TABLE, query, scene.api.filter_validation)?;
     let page = Page::read(R::TABLE, query)?;
     let cx = scene.cx(Verb::List);
     let mut found = select::<R>(scene, &cx, &filters);

@@ -43,7 +43,7 @@ pub(super) fn list(scene: &Scene<'_>, table: &'static Table) -> Result<Reply, Fa
 }
 
 fn write_list<R: Shown>(scene: &Scene<'_>, rows: &[R]) -> Result<Reply, Fault> {
-    let filters = filter::read(R::TABLE, &scene.asked.query)?;
+    let filters = filter::read(R::TABLE, &scene.asked.query, scene.api.filter_validation)?;
     let cx = scene.cx(Verb::Read);
     let columns = scene.columns(R::TABLE, Verb::Read);
     let mut scratch = Json::new();
@@ -77,7 +77,11 @@ fn list_availability(scene: &Scene<'_>, readable: bool) -> Result<Reply, Fault> 
         .map(|network| Availability::of(&cx, network, &versions))
         .filter(|row| versions.is_empty() || row.has_subnets())
         .collect();
-    let filters = filter::read(&NETWORK_IP_AVAILABILITY, &scene.asked.query)?;
+    let filters = filter::read(
+        &NETWORK_IP_AVAILABILITY,
+        &scene.asked.query,
+        scene.api.filter_validation,
+    )?;
     let columns = scene.columns(&NETWORK_IP_AVAILABILITY, Verb::Read);
     let (mut out, mut scratch) = (Json::new(), Json::new());
     out.open(b'{');

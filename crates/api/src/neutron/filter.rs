@@ -45,8 +45,13 @@ pub(super) enum Tags {
     NotAny,
 }
 
-/// Reads every filter of a query.
-pub(super) fn read(table: &'static Table, query: &Query) -> Result<Vec<Filter>, Fault> {
+/// Reads every filter of a query; one that the resource does not have is refused, or asks for
+/// nothing.
+pub(super) fn read(
+    table: &'static Table,
+    query: &Query,
+    refuse_unknown: bool,
+) -> Result<Vec<Filter>, Fault> {
     let mut names: Vec<&str> = Vec::new();
     let mut unknown: Vec<Value> = Vec::new();
     for (name, _) in &query.0 {
@@ -58,15 +63,16 @@ pub(super) fn read(table: &'static Table, query: &Query) -> Result<Vec<Filter>, 
             unknown.push(name.as_str().into());
         }
     }
-    if !unknown.is_empty() {
+    if refuse_unknown && !unknown.is_empty() {
         return Err(Fault::bad_request(format!(
             "{} is invalid attribute for filtering",
             repr(&Value::Array(unknown))
         )));
     }
-    let filters = names
-        .into_iter()
-        .filter_map(|name| Some((table.find(name)?, name)));
+    let filters = names.into_iter().filter_map(|name| {
+        let attr = table.find(name)?;
+        attr.is_filter.then_some((attr, name))
+    });
     filters
         .map(|(attr, name)| filter(attr, &query.all(name).collect::<Vec<_>>()))
         .collect()
@@ -217,6 +223,19 @@ fn tags_are(object: &impl Common, mode: Tags, wanted: &BTreeSet<String>) -> bool
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_that_no_resource_has_is_refused_or_asks_for_nothing() {
+        let query = Query(vec![
+            ("name".to_owned(), "a".to_owned()),
+            ("colour".to_owned(), "red".to_owned()),
+        ]);
+        let table = intent::Network::TABLE;
+        let refused = read(table, &query, true).expect_err("refused");
+        assert!(format!("{refused:?}").contains("['colour'] is invalid attribute for filtering"));
+        let filters = read(table, &query, false).expect("read");
+        assert_eq!(filters.len(), 1, "{filters:?}");
+    }
 
     #[test]
     fn an_agents_type_is_asked_for_in_any_case() {

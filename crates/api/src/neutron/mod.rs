@@ -43,10 +43,10 @@ pub async fn answer(api: &Api, asked: &Asked) -> Result<Reply, Fault> {
     let scene = &mut scene;
     match route(below)? {
         Route::Root => reading(asked).map(|()| versions::root(asked)),
-        Route::Extensions => reading(asked).map(|()| versions::extensions()),
+        Route::Extensions => reading(asked).map(|()| versions::extensions(api.filter_validation)),
         Route::Extension(alias) => {
             reading(asked)?;
-            versions::one_extension(&alias)
+            versions::one_extension(&alias, api.filter_validation)
         }
         Route::Collection(Ref(table)) => on_collection(scene, table).await,
         Route::Member(Ref(table), id) => on_member(scene, table, &id).await,

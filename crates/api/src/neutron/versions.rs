@@ -37,17 +37,35 @@ fn extension(extension: &Extension) -> Value {
     })
 }
 
-pub(super) fn extensions() -> Reply {
-    let all: Vec<Value> = EXTENSIONS.iter().map(extension).collect();
+/// Those that work as this server is set.
+fn announced(filter_validation: bool) -> impl Iterator<Item = &'static Extension> {
+    let works = move |known: &&Extension| filter_validation || known.alias != "filter-validation";
+    EXTENSIONS.iter().filter(works)
+}
+
+pub(super) fn extensions(filter_validation: bool) -> Reply {
+    let all: Vec<Value> = announced(filter_validation).map(extension).collect();
     Reply::value(&json!({ "extensions": all }))
 }
 
-pub(super) fn one_extension(alias: &str) -> Result<Reply, Fault> {
-    match EXTENSIONS.iter().find(|known| known.alias == alias) {
+pub(super) fn one_extension(alias: &str, filter_validation: bool) -> Result<Reply, Fault> {
+    match announced(filter_validation).find(|known| known.alias == alias) {
         Some(known) => Ok(Reply::value(&json!({ "extension": extension(known) }))),
         None => Err(Fault {
             status: http::StatusCode::NOT_FOUND,
             body: Body::NoExtension(alias.to_owned()),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_switched_off_is_not_announced() {
+        assert!(one_extension("filter-validation", true).is_ok());
+        assert!(one_extension("filter-validation", false).is_err());
+        assert!(one_extension("router", false).is_ok());
     }
 }

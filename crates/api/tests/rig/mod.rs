@@ -73,6 +73,7 @@ impl Rig {
             identity: identity(hub.clone()),
             hub,
             policy: Policy::read(None).expect("rules"),
+            filter_validation: true,
             metrics: Metrics::default(),
             agents: Agents::default(),
             heartbeat,
