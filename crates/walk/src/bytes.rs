@@ -1,11 +1,12 @@
 //! A packet as it is on a wire: what a walk supposes, as a frame that can really be sent. A mark
 //! in it tells it from all others, on whatever device it is seen, in a tunnel too.
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use etherparse::{
     Icmpv4Header, Icmpv4Type, Icmpv6Header, Icmpv6Type, IpNumber, Ipv4Header, Ipv6Header,
     TcpHeader, UdpHeader,
 };
+use host::Mac;
 
 use crate::packet::{
     Arp, ICMP_ECHO, ICMP6_ECHO, Ip, Load, ND_ADVERT, ND_SOLICIT, Net, Packet, TCP_ACK, TCP_RST,
@@ -106,31 +107,64 @@ fn arp_bytes(arp: &Arp) -> Vec<u8> {
 }
 
 fn ip_bytes(ip: &Ip, mark: Mark) -> Option<Vec<u8>> {
-    match (ip.src, ip.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => {
-            let load = load_4(ip, mark, src, dst)?;
-            let length = u16::try_from(load.len()).ok()?;
-            let proto = IpNumber(ip.load.proto());
-            let mut head =
-                Ipv4Header::new(length, ip.ttl, proto, src.octets(), dst.octets()).ok()?;
+    let ends = match (ip.src, ip.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => Ends::V4(src.octets(), dst.octets()),
+        (IpAddr::V6(src), IpAddr::V6(dst)) => Ends::V6(src.octets(), dst.octets()),
+        _ => return None,
+    };
+    let load = load(ip, mark, ends)?;
+    let length = u16::try_from(load.len()).ok()?;
+    let proto = IpNumber(ip.load.proto());
+    Some(match ends {
+        Ends::V4(src, dst) => {
+            let mut head = Ipv4Header::new(length, ip.ttl, proto, src, dst).ok()?;
             head.identification = mark.0 as u16;
             head.dont_fragment = ip.dont_fragment;
             head.header_checksum = head.calc_header_checksum();
-            Some([head.to_bytes().as_slice(), &load].concat())
+            [head.to_bytes().as_slice(), &load].concat()
         }
-        (IpAddr::V6(src), IpAddr::V6(dst)) => {
-            let load = load_6(ip, mark, src, dst)?;
+        Ends::V6(source, destination) => {
             let head = Ipv6Header {
-                payload_length: u16::try_from(load.len()).ok()?,
-                next_header: IpNumber(ip.load.proto()),
+                payload_length: length,
+                next_header: proto,
                 hop_limit: ip.ttl,
-                source: src.octets(),
-                destination: dst.octets(),
+                source,
+                destination,
                 ..Ipv6Header::default()
             };
-            Some([head.to_bytes().as_slice(), &load].concat())
+            [head.to_bytes().as_slice(), &load].concat()
         }
-        _ => None,
+    })
+}
+
+/// The addresses of a packet, of one family: checksums are over them too.
+#[derive(Clone, Copy)]
+enum Ends {
+    V4([u8; 4], [u8; 4]),
+    V6([u8; 16], [u8; 16]),
+}
+
+impl Ends {
+    /// How long the packet's header is, and an echo's or UDP's after it.
+    fn heads(self) -> u32 {
+        match self {
+            Self::V4(..) => 28,
+            Self::V6(..) => 48,
+        }
+    }
+
+    fn checksum_of_tcp(self, head: &TcpHeader) -> Option<u16> {
+        match self {
+            Self::V4(src, dst) => head.calc_checksum_ipv4_raw(src, dst, &[]).ok(),
+            Self::V6(src, dst) => head.calc_checksum_ipv6_raw(src, dst, &[]).ok(),
+        }
+    }
+
+    fn checksum_of_udp(self, head: &UdpHeader, rest: &[u8]) -> Option<u16> {
+        match self {
+            Self::V4(src, dst) => head.calc_checksum_ipv4_raw(src, dst, rest).ok(),
+            Self::V6(src, dst) => head.calc_checksum_ipv6_raw(src, dst, rest).ok(),
+        }
     }
 }
 
@@ -142,11 +176,10 @@ fn payload(ip: &Ip, heads: u32, mark: Mark) -> Vec<u8> {
     payload
 }
 
-fn load_4(ip: &Ip, mark: Mark, src: Ipv4Addr, dst: Ipv4Addr) -> Option<Vec<u8>> {
-    let (src, dst) = (src.octets(), dst.octets());
-    let rest = payload(ip, 28, mark);
-    Some(match &ip.load {
-        Load::Icmp { kind, code, id } => {
+fn load(ip: &Ip, mark: Mark, ends: Ends) -> Option<Vec<u8>> {
+    let rest = payload(ip, ends.heads(), mark);
+    Some(match (&ip.load, ends) {
+        (Load::Icmp { kind, code, id }, Ends::V4(..)) => {
             let kind = Icmpv4Type::Unknown {
                 type_u8: *kind,
                 code_u8: *code,
@@ -155,50 +188,20 @@ fn load_4(ip: &Ip, mark: Mark, src: Ipv4Addr, dst: Ipv4Addr) -> Option<Vec<u8>> 
             let head = Icmpv4Header::with_checksum(kind, &rest);
             [head.to_bytes().as_slice(), &rest].concat()
         }
-        Load::Tcp {
-            sport,
-            dport,
-            flags,
-        } => {
-            let mut head = tcp(*sport, *dport, *flags, mark);
-            head.checksum = head.calc_checksum_ipv4_raw(src, dst, &[]).ok()?;
-            head.to_bytes().to_vec()
-        }
-        Load::Udp { sport, dport } => {
-            let length = u16::try_from(rest.len() + UdpHeader::LEN).ok()?;
-            let mut head = udp(*sport, *dport, length);
-            head.checksum = head.calc_checksum_ipv4_raw(src, dst, &rest).ok()?;
-            [&head.to_bytes()[..], &rest].concat()
-        }
-        Load::Icmp6 { .. } | Load::Other(_) => rest,
-    })
-}
-
-fn load_6(ip: &Ip, mark: Mark, src: Ipv6Addr, dst: Ipv6Addr) -> Option<Vec<u8>> {
-    let (src, dst) = (src.octets(), dst.octets());
-    let mut rest = payload(ip, 48, mark);
-    Some(match &ip.load {
-        Load::Icmp6 {
-            kind,
-            code,
-            id,
-            target,
-            lladdr,
-        } => {
-            let mut more = id_and_sequence(*id);
-            if let Some(target) = target {
-                more = [0; 4];
-                rest = target.octets().to_vec();
-                let option = match *kind {
-                    ND_SOLICIT => Some(1),
-                    ND_ADVERT => Some(2),
-                    _ => None,
-                };
-                if let Some((option, mac)) = option.zip(*lladdr) {
-                    rest.extend([option, 1]);
-                    rest.extend(mac.0);
-                }
-            }
+        (
+            Load::Icmp6 {
+                kind,
+                code,
+                id,
+                target,
+                lladdr,
+            },
+            Ends::V6(src, dst),
+        ) => {
+            let (more, rest) = match target {
+                Some(target) => ([0; 4], neighbour(*kind, *target, *lladdr)),
+                None => (id_and_sequence(*id), rest),
+            };
             let kind = Icmpv6Type::Unknown {
                 type_u8: *kind,
                 code_u8: *code,
@@ -207,23 +210,41 @@ fn load_6(ip: &Ip, mark: Mark, src: Ipv6Addr, dst: Ipv6Addr) -> Option<Vec<u8>> 
             let head = Icmpv6Header::with_checksum(kind, src, dst, &rest).ok()?;
             [head.to_bytes().as_slice(), &rest].concat()
         }
-        Load::Tcp {
-            sport,
-            dport,
-            flags,
-        } => {
+        (
+            Load::Tcp {
+                sport,
+                dport,
+                flags,
+            },
+            _,
+        ) => {
             let mut head = tcp(*sport, *dport, *flags, mark);
-            head.checksum = head.calc_checksum_ipv6_raw(src, dst, &[]).ok()?;
+            head.checksum = ends.checksum_of_tcp(&head)?;
             head.to_bytes().to_vec()
         }
-        Load::Udp { sport, dport } => {
+        (Load::Udp { sport, dport }, _) => {
             let length = u16::try_from(rest.len() + UdpHeader::LEN).ok()?;
             let mut head = udp(*sport, *dport, length);
-            head.checksum = head.calc_checksum_ipv6_raw(src, dst, &rest).ok()?;
+            head.checksum = ends.checksum_of_udp(&head, &rest)?;
             [&head.to_bytes()[..], &rest].concat()
         }
-        Load::Icmp { .. } | Load::Other(_) => rest,
+        (Load::Icmp { .. } | Load::Icmp6 { .. } | Load::Other(_), _) => rest,
     })
+}
+
+/// What neighbour discovery asks or says: the address, and whose hardware address goes with it.
+fn neighbour(kind: u8, target: Ipv6Addr, lladdr: Option<Mac>) -> Vec<u8> {
+    let mut out = target.octets().to_vec();
+    let option = match kind {
+        ND_SOLICIT => Some(1),
+        ND_ADVERT => Some(2),
+        _ => None,
+    };
+    if let Some((option, mac)) = option.zip(lladdr) {
+        out.extend([option, 1]);
+        out.extend(mac.0);
+    }
+    out
 }
 
 fn id_and_sequence(id: u16) -> [u8; 4] {
@@ -252,7 +273,7 @@ fn udp(source_port: u16, destination_port: u16, length: u16) -> UdpHeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use host::Mac;
+    use std::net::Ipv4Addr;
 
     const MARK: Mark = Mark(0x0123_4567_89ab_cdef);
 
