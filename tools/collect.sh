@@ -74,11 +74,11 @@ namespace() {
     keep "$ns/sysctl.txt" "$@" sh -c 'sysctl -a 2>/dev/null | grep -E "^net\.(bridge|ipv[46]\.(ip_forward|conf\..*\.(forwarding|proxy_arp|rp_filter|arp_ignore|accept_local|send_redirects)))"'
 }
 
-# Neutron's files of DHCP, wherever its state is.
-dhcp_files() {
+# Neutron's files of DHCP and of radvd, wherever its state is.
+state_files() {
     # NEUTRON_STATE names another place.
     for state in /var/lib/neutron /var/lib/nucleon /opt/stack/data/neutron "${NEUTRON_STATE:-}"; do
-        [ -n "$state" ] && [ -d "$state/dhcp" ] || continue
+        [ -n "$state" ] || continue
         for network in "$state"/dhcp/*/; do
             id=$(basename "$network")
             for file in host opts addn_hosts interface; do
@@ -86,6 +86,11 @@ dhcp_files() {
                 mkdir -p "$out/state/dhcp/$id"
                 cat "$network/$file" >"$out/state/dhcp/$id/$file"
             done
+        done
+        for file in "$state"/ra/*.radvd.conf; do
+            [ -r "$file" ] || continue
+            mkdir -p "$out/state/ra"
+            cat "$file" >"$out/state/ra/$(basename "$file")"
         done
     done
 }
@@ -132,6 +137,6 @@ for ns in $(ip netns list 2>/dev/null | cut -d' ' -f1); do
     esac
 done
 keep ps.txt ps -eo pid,ppid,rss,user,args
-dhcp_files
+state_files
 [ -n "$api" ] && from_api
 echo "$out"

@@ -16,7 +16,8 @@ use walk::report::Verdict;
 pub(crate) struct Args {
     /// Who sends: a port's name or id, a guest, an address, a floating IP, `outside`
     from: String,
-    /// Who should get it: the same, or `metadata`, `dhcp`, `router`
+    /// Who should get it: the same, or `metadata`, `metadata6`, `dhcp`, `dhcp6`, `ra` (who
+    /// announces routers), `router`
     to: String,
     #[command(flatten)]
     source: Source,
@@ -40,7 +41,7 @@ pub(crate) struct Args {
 /// The packet's headers, where the defaults are not what is wanted.
 #[derive(Debug, clap::Args)]
 struct Packet {
-    /// icmp, tcp, udp, arp, dhcp or a number; icmp unless there is a port
+    /// icmp, tcp, udp, arp, dhcp, dhcp6, ra or a number; icmp unless there is a port
     #[arg(long)]
     proto: Option<String>,
     /// The destination port

@@ -50,6 +50,7 @@ pub struct Subnet {
     pub cidr: Option<IpNet>,
     pub gateway_ip: Option<IpAddr>,
     pub enable_dhcp: bool,
+    pub ipv6_address_mode: Option<String>,
     pub host_routes: Vec<HostRoute>,
 }
 
@@ -269,6 +270,12 @@ impl Cloud {
         let network = self.networks.get(&port.network_id);
         let network = network.map_or("", |n| n.name.as_str());
         format!("{} of {network}", port.device_owner)
+    }
+}
+
+impl Subnet {
+    pub fn is_v6(&self) -> bool {
+        self.cidr.is_some_and(|cidr| cidr.addr().is_ipv6())
     }
 }
 

@@ -31,6 +31,13 @@ pub fn fix(world: &World, plan: &Plan, loss: &Loss, reply: bool) -> Fix {
     if step.host == "outside" {
         return outside(world, plan, loss);
     }
+    if plan.goal == (Goal::Announcer { port: None }) {
+        let why = "no router has an interface with an address of IPv6 on this network";
+        return Fix {
+            why: Some(why.to_owned()),
+            ..Fix::default()
+        };
+    }
     if let Some(fix) = unowned(&world.cloud, plan, loss) {
         return fix;
     }

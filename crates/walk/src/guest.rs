@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use host::{Mac, NsName};
 use ipnet::IpNet;
 
+use crate::autoconf;
 use crate::cloud::Port;
 use crate::memory::{Owner, is_echo_reply};
 use crate::packet::{
-    ICMP_ECHO, ICMP6_ECHO, Ip, Load, ND_ADVERT, ND_SOLICIT, Net, Packet, TCP_ACK, TCP_SYN,
+    ICMP_ECHO, ICMP6_ECHO, Ip, Load, ND_ADVERT, ND_ROUTER_ADVERT, ND_SOLICIT, Net, Packet, TCP_ACK,
+    TCP_SYN,
 };
 use crate::service::METADATA;
 use crate::sim::{Fate, Party, Place, Request, Sim, Spot, StepId};
@@ -98,11 +100,12 @@ fn take(sim: &mut Sim<'_>, port: &Port, packet: Packet, ip: &Ip, parent: StepId)
     let offered = matches!(
         ip.load,
         Load::Udp {
-            dport: 68 | 546,
+            dport: autoconf::DHCP_CLIENT | autoconf::DHCP6_CLIENT,
             ..
         }
     );
-    if !has(port, ip.dst) && !offered {
+    let announced = matches!(ip.load.icmp(), Some((ND_ROUTER_ADVERT, _)));
+    if !has(port, ip.dst) && !offered && !announced {
         let what = format!("{name} does not have {}", ip.dst);
         sim.stop(parent, at, &packet, what, Fate::Ignored);
         return;
@@ -146,8 +149,7 @@ fn discover(
         sim.end(step, packet, Fate::Taken(Party::Guest(port.id.clone())));
         return;
     }
-    let ours = has(port, target.into()) || mac.link_local() == target;
-    if kind != ND_SOLICIT || !ours {
+    if kind != ND_SOLICIT || !has(port, target.into()) {
         let what = format!("{name} does not have {target}");
         sim.stop(parent, spot(port, &name), packet, what, Fate::Ignored);
         return;
@@ -166,7 +168,8 @@ fn discover(
 }
 
 fn has(port: &Port, ip: IpAddr) -> bool {
-    port.fixed_ips.iter().any(|f| f.ip_address == ip)
+    let own = || port.mac().map(|mac| IpAddr::V6(mac.link_local()));
+    port.fixed_ips.iter().any(|f| f.ip_address == ip) || own() == Some(ip)
 }
 
 /// A frame leaves a guest: it comes in where the port is plugged.
@@ -257,6 +260,9 @@ pub fn send(sim: &mut Sim<'_>, id: &str, mut packet: Packet, to: Option<Mac>, pa
 
 /// Whom a guest sends to, and by which route: on its link, by a route of DHCP, or its gateway.
 pub fn next_hop(world: &World, port: &Port, dst: IpAddr) -> Option<(IpAddr, String)> {
+    if matches!(dst, IpAddr::V6(dst) if dst.is_unicast_link_local()) {
+        return Some((dst, "on its link".to_owned()));
+    }
     let mut best: Option<(u8, IpAddr, String)> = None;
     let mut offer = |net: IpNet, hop: IpAddr, how: &str| {
         let better = best

@@ -5,6 +5,7 @@
 //!
 //! Pure: states come in, a [`report::Walk`] goes out. What is met and not known makes the verdict
 //! unknown, with the thing's name; it is never guessed.
+pub mod autoconf;
 pub mod blame;
 pub mod bridge;
 pub mod bytes;

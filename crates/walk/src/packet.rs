@@ -14,6 +14,8 @@ pub const ICMP_ECHO_REPLY: u8 = 0;
 pub const ICMP_ECHO: u8 = 8;
 pub const ICMP6_ECHO: u8 = 128;
 pub const ICMP6_ECHO_REPLY: u8 = 129;
+pub const ND_ROUTER_SOLICIT: u8 = 133;
+pub const ND_ROUTER_ADVERT: u8 = 134;
 pub const ND_SOLICIT: u8 = 135;
 pub const ND_ADVERT: u8 = 136;
 
@@ -429,6 +431,12 @@ impl fmt::Display for Ip {
             }
             Load::Icmp { kind, code, .. } => {
                 write!(f, "icmp type {kind} code {code} {src} > {dst}")
+            }
+            Load::Icmp6 { kind, .. } if *kind == ND_ROUTER_SOLICIT => {
+                write!(f, "icmp6 router solicitation {src} > {dst}")
+            }
+            Load::Icmp6 { kind, .. } if *kind == ND_ROUTER_ADVERT => {
+                write!(f, "icmp6 router advertisement {src} > {dst}")
             }
             Load::Icmp6 { kind, code, .. } => {
                 write!(f, "icmp6 type {kind} code {code} {src} > {dst}")

@@ -3,10 +3,11 @@ use std::net::IpAddr;
 
 use host::{Mac, NsName};
 
-use crate::cloud::Port;
+use crate::autoconf;
+use crate::cloud::{Network, Port};
 use crate::outside;
 use crate::packet::{Arp, ICMP_ECHO, ICMP6_ECHO, Ip, Load, Net, Packet, TCP_SYN};
-use crate::service::METADATA;
+use crate::service::{METADATA, METADATA_6};
 use crate::sim::Party;
 use crate::world::World;
 
@@ -15,7 +16,7 @@ use crate::world::World;
 pub struct Question {
     pub from: String,
     pub to: String,
-    /// `icmp`, `tcp`, `udp`, `arp`, `dhcp`, or a protocol's number; else what fits the addressee.
+    /// `icmp`, `tcp`, `udp`, `arp`, `dhcp`, `dhcp6`, `ra`, or a protocol's number; else what fits the addressee.
     pub proto: Option<String>,
     pub port: Option<u16>,
     pub src_port: Option<u16>,
@@ -40,7 +41,7 @@ pub enum QuestionError {
     NoOutside,
     #[error("'{0}' is no protocol")]
     NoProtocol(String),
-    #[error("DHCP asks from a guest's port, and '{0}' is none")]
+    #[error("for addresses and routers a guest's port asks, and '{0}' is none")]
     NotAGuest(String),
 }
 
@@ -60,9 +61,22 @@ pub enum Goal {
     /// Whoever has the address: a router, a server.
     Owner(IpAddr),
     Metadata,
+    /// The DHCP servers of a network.
     Dhcp {
         network: String,
     },
+    /// Whoever announces routers of a network; the port of such a router, if it has one.
+    Announcer {
+        port: Option<String>,
+    },
+}
+
+/// What a guest asks of whoever serves its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Dhcp,
+    Dhcp6,
+    Routers,
 }
 
 /// A question with names resolved.
@@ -84,6 +98,9 @@ impl Goal {
             (Goal::Guest(want), Party::Guest(got)) => want == got,
             (Goal::Outside, Party::Outside(_)) => true,
             (Goal::Metadata, Party::Netns { .. }) => true,
+            (Goal::Announcer { .. }, Party::Netns { ns, .. }) => {
+                ns.as_str().starts_with("qrouter-")
+            }
             (Goal::Dhcp { network }, Party::Netns { ns, .. }) => *ns == host::names::qdhcp(network),
             (Goal::Owner(ip), Party::Netns { host, ns }) => {
                 let has = world.netns(host, ns);
@@ -97,28 +114,16 @@ impl Goal {
 /// Resolve a question's names.
 pub fn plan(world: &World, question: &Question) -> Result<Plan, QuestionError> {
     let proto = question.proto.as_deref().map(str::to_ascii_lowercase);
-    let asks_dhcp = proto.as_deref() == Some("dhcp") || question.to.starts_with("dhcp");
+    if let Some(asks) = asks(question, proto.as_deref()) {
+        return asked(world, question, asks);
+    }
     let v6 = question
         .dst_ip
         .or_else(|| question.to.parse().ok())
         .is_some_and(|ip| ip.is_ipv6());
-    let (goal, dst, to_name) = goal(world, question, v6, asks_dhcp)?;
+    let (goal, dst, to_name) = goal(world, question, v6)?;
     let (sender, src, mac, from_name) = sender(world, question, dst)?;
     let src = question.src_ip.unwrap_or(src);
-    if asks_dhcp {
-        let Sender::Guest(_) = sender else {
-            return Err(QuestionError::NotAGuest(question.from.clone()));
-        };
-        let packet = discover(question.src_mac.unwrap_or(mac));
-        return Ok(Plan {
-            sender,
-            goal,
-            packet,
-            dst_mac: Some(question.dst_mac.unwrap_or(Mac::BROADCAST)),
-            from_name,
-            to_name,
-        });
-    }
     let net = net(
         question,
         proto.as_deref(),
@@ -143,33 +148,83 @@ pub fn plan(world: &World, question: &Question) -> Result<Plan, QuestionError> {
     })
 }
 
+/// Is the question for whoever serves the guest's network? Then it goes to no address.
+fn asks(question: &Question, proto: Option<&str>) -> Option<Asks> {
+    let to = question.to.split(':').next();
+    [to, proto]
+        .into_iter()
+        .flatten()
+        .find_map(|word| match word {
+            "dhcp" => Some(Asks::Dhcp),
+            "dhcp6" => Some(Asks::Dhcp6),
+            "ra" => Some(Asks::Routers),
+            _ => None,
+        })
+}
+
+fn asked(world: &World, question: &Question, asks: Asks) -> Result<Plan, QuestionError> {
+    let cloud = &world.cloud;
+    let (sender, _, mac, from_name) = sender(world, question, IpAddr::from([255; 4]))?;
+    let Sender::Guest(id) = &sender else {
+        return Err(QuestionError::NotAGuest(question.from.clone()));
+    };
+    let named = question.to.split_once(':');
+    let named = named.and_then(|(_, name)| cloud.network(name));
+    let own = || cloud.networks.get(&cloud.ports.get(id)?.network_id);
+    let network = named
+        .or_else(own)
+        .ok_or_else(|| QuestionError::Nobody(question.to.clone()))?;
+    let mac = question.src_mac.unwrap_or(mac);
+    let (goal, packet, whom) = match asks {
+        Asks::Dhcp => (servers(network), autoconf::discover(mac), "DHCP"),
+        Asks::Dhcp6 => (servers(network), autoconf::solicit_lease(mac), "DHCPv6"),
+        Asks::Routers => {
+            let goal = announcer(world, network);
+            (goal, autoconf::solicit_router(mac), "the routers")
+        }
+    };
+    Ok(Plan {
+        goal,
+        dst_mac: Some(question.dst_mac.unwrap_or(packet.eth_dst)),
+        packet,
+        from_name,
+        to_name: format!("{whom} of {}", network.name),
+        sender,
+    })
+}
+
+fn servers(network: &Network) -> Goal {
+    Goal::Dhcp {
+        network: network.id.clone(),
+    }
+}
+
+fn announcer(world: &World, network: &Network) -> Goal {
+    let mut ports = world.cloud.ports.values();
+    let of_router = |p: &&Port| {
+        p.network_id == network.id
+            && p.device_owner.starts_with("network:router_interface")
+            && p.ip(true).is_some()
+    };
+    Goal::Announcer {
+        port: ports.find(of_router).map(|p| p.id.clone()),
+    }
+}
+
 fn goal(
     world: &World,
     question: &Question,
     v6: bool,
-    asks_dhcp: bool,
 ) -> Result<(Goal, IpAddr, String), QuestionError> {
     let to = question.to.as_str();
     let cloud = &world.cloud;
     let nobody = || QuestionError::Nobody(to.to_owned());
-    if asks_dhcp {
-        let named = to.split_once(':').and_then(|(_, name)| cloud.network(name));
-        let of_sender = cloud
-            .port(&question.from)
-            .and_then(|p| cloud.networks.get(&p.network_id));
-        let network = named.or(of_sender).ok_or_else(nobody)?;
-        let goal = Goal::Dhcp {
-            network: network.id.clone(),
-        };
-        return Ok((
-            goal,
-            IpAddr::from([255; 4]),
-            format!("DHCP of {}", network.name),
-        ));
-    }
     if to == "metadata" || to == METADATA {
         let dst = METADATA.parse().map_err(|_| nobody())?;
         return Ok((Goal::Metadata, dst, "metadata".to_owned()));
+    }
+    if to == "metadata6" || to.parse() == Ok(METADATA_6) {
+        return Ok((Goal::Metadata, METADATA_6.into(), "metadata".to_owned()));
     }
     if to == "outside" || to == "ext" {
         let gateway = outside::any_source(world, v6)
@@ -215,6 +270,14 @@ fn goal_of_address(world: &World, ip: IpAddr) -> Goal {
     {
         return Goal::Guest(port.clone());
     }
+    if is_link_local(ip) {
+        let mut ports = world.cloud.ports.values();
+        let guest = ports.find(|p| {
+            let own = p.mac().map(|mac| IpAddr::V6(mac.link_local()));
+            p.is_guest() && own == Some(ip)
+        });
+        return guest.map_or(Goal::Owner(ip), |p| Goal::Guest(p.id.clone()));
+    }
     match world.cloud.port_by_ip(ip) {
         Some(port) if port.is_guest() => Goal::Guest(port.id.clone()),
         Some(_) => Goal::Owner(ip),
@@ -227,6 +290,10 @@ fn goal_of_address(world: &World, ip: IpAddr) -> Goal {
         }
         None => Goal::Outside,
     }
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 type From = (Sender, IpAddr, Mac, String);
@@ -270,6 +337,11 @@ fn sender(world: &World, question: &Question, dst: IpAddr) -> Result<From, Quest
         .or(ip)
         .ok_or_else(|| QuestionError::NoAddress(from.to_owned()))?;
     let mac = port.mac().ok_or_else(nobody)?;
+    // To its own link a machine speaks from its own address there.
+    let ip = match is_link_local(dst) {
+        true => mac.link_local().into(),
+        false => ip,
+    };
     if port.is_guest() {
         return Ok((
             Sender::Guest(port.id.clone()),
@@ -307,26 +379,6 @@ fn owner(world: &World, port: &Port, ip: IpAddr) -> Option<Sender> {
         }
     }
     None
-}
-
-/// A DISCOVER, as a client broadcasts it.
-fn discover(mac: Mac) -> Packet {
-    Packet {
-        eth_src: mac,
-        eth_dst: Mac::BROADCAST,
-        tags: Vec::new(),
-        net: Net::Ip(Ip {
-            src: IpAddr::from([0; 4]),
-            dst: IpAddr::from([255; 4]),
-            ttl: 64,
-            dont_fragment: false,
-            size: 328,
-            load: Load::Udp {
-                sport: 68,
-                dport: 67,
-            },
-        }),
-    }
 }
 
 fn net(

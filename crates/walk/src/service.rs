@@ -1,11 +1,12 @@
 //! What a namespace does with a packet that is for itself: the kernel's own answers, programs
-//! that listen, DHCP, and the metadata proxy.
-use std::net::IpAddr;
+//! that listen, radvd, and the metadata proxy.
+use std::net::{IpAddr, Ipv6Addr};
 
+use host::HostState;
 use host::netns::{Listener, Netns};
-use host::{HostState, Mac};
 
-use crate::packet::{ICMP_ECHO, ICMP6_ECHO, Ip, Load, TCP_ACK, TCP_SYN};
+use crate::autoconf;
+use crate::packet::{ICMP_ECHO, ICMP6_ECHO, Ip, Load, ND_ROUTER_SOLICIT, TCP_ACK, TCP_SYN};
 use crate::sim::Fate;
 use crate::stack::Seat;
 use crate::world::World;
@@ -26,9 +27,11 @@ pub enum Takes {
 }
 
 pub const METADATA: &str = "169.254.169.254";
+pub const METADATA_6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe);
 
 pub fn takes(world: &World, seat: Seat<'_>, netns: &Netns, ip: &Ip) -> Takes {
     match &ip.load {
+        Load::Icmp6 { kind, .. } if *kind == ND_ROUTER_SOLICIT => announces(world, seat),
         Load::Icmp { kind, .. } | Load::Icmp6 { kind, .. } => Takes::Yes {
             what: "the kernel takes it".to_owned(),
             rule: None,
@@ -47,6 +50,28 @@ pub fn takes(world: &World, seat: Seat<'_>, netns: &Netns, ip: &Ip) -> Takes {
         load => Takes::No {
             what: format!("what takes protocol {} is not known", load.proto()),
             fate: Fate::Unknown,
+            answered: false,
+        },
+    }
+}
+
+/// radvd takes questions for routers, by a socket that no list of listeners shows.
+fn announces(world: &World, (host, ns, dev): Seat<'_>) -> Takes {
+    let state = world.hosts.get(host);
+    let said = state.map(|state| autoconf::announces(state, ns.as_str(), dev));
+    match said {
+        None | Some(Ok(())) => Takes::Yes {
+            what: format!("radvd announces the router on {dev}"),
+            rule: None,
+            wants_answer: true,
+        },
+        Some(Err((what, unknown))) => Takes::No {
+            what,
+            fate: match unknown {
+                true => Fate::Unknown,
+                false if ns.as_str().starts_with("qrouter-") => Fate::Dropped,
+                false => Fate::Ignored,
+            },
             answered: false,
         },
     }
@@ -109,27 +134,4 @@ fn has_metadata_agent(state: &HostState) -> bool {
         processes.any(|p| p.argv.iter().any(|a| a.contains(name)))
     };
     state.processes.is_empty() || named("neutron-metadata-agent") || named("nucleon")
-}
-
-/// What dnsmasq offers a client: the address of its line in the hosts file.
-pub fn offer(state: &HostState, ns: &str, mac: Mac) -> Result<IpAddr, String> {
-    let network = ns.strip_prefix("qdhcp-").unwrap_or(ns);
-    let path = format!("dhcp/{network}/host");
-    let Some(file) = state.files.get(&path) else {
-        return Err(format!(
-            "dnsmasq's file {path} is not in the state given: cannot tell"
-        ));
-    };
-    let line = file.lines.iter().find(|line| {
-        let mut parts = line.text.split(',');
-        parts.next().and_then(|m| m.parse::<Mac>().ok()) == Some(mac)
-    });
-    let Some(line) = line else {
-        return Err(format!("{mac} has no line in dnsmasq's {path}: no offer"));
-    };
-    let address = line.text.split(',').find_map(|part| {
-        let part = part.trim_matches(['[', ']']);
-        part.parse::<IpAddr>().ok().filter(IpAddr::is_ipv4)
-    });
-    address.ok_or_else(|| format!("the line of {mac} in {path} has no address: no offer"))
 }

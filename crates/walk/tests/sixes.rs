@@ -1,134 +1,49 @@
 //! IPv6 over hosts made of intent alone: neighbours are asked, filters have rules of their own for
 //! it, and a router leads from one network to the other.
-use std::collections::BTreeMap;
+mod made_up;
 
-use serde_json::{Value, json};
+use made_up::{MadeUp, in_groups, network, port, rule, subnet_6};
 use walk::question::Question;
 use walk::report::{Verdict, Walk};
 use walk::snapshot::Parts;
 use walk::world::World;
 
-fn id(kind: u32, n: usize) -> String {
-    format!("{n:08x}-{kind:04x}-4000-8000-{n:012x}")
-}
-
-fn network(n: usize) -> Value {
-    json!({
-        "id": id(1, n), "name": format!("n{n}"), "project_id": "p", "admin_state_up": true,
-        "mtu": 1450, "shared": false, "router:external": false,
-        "provider:network_type": "vxlan", "provider:segmentation_id": n + 1,
-        "provider:physical_network": null, "port_security_enabled": true,
-    })
-}
-
-fn subnet(n: usize) -> Value {
-    json!({
-        "id": id(2, n), "network_id": id(1, n), "name": "", "project_id": "p", "ip_version": 6,
-        "cidr": format!("2001:db8:{n}::/64"), "gateway_ip": format!("2001:db8:{n}::1"),
-        "enable_dhcp": true, "host_routes": [], "dns_nameservers": [], "allocation_pools": [],
-        "ipv6_address_mode": "slaac", "ipv6_ra_mode": "slaac",
-    })
-}
-
-/// A guest on a host, `2001:db8:NETWORK::LAST`, in the group of the same number as its network.
-fn guest(n: usize, network: usize, last: &str, host: usize) -> Value {
-    json!({
-        "id": id(3, n), "name": format!("p{n}"), "network_id": id(1, network),
-        "project_id": "p", "mac_address": format!("fa:16:3e:00:00:{n:02x}"),
-        "fixed_ips": [{
-            "subnet_id": id(2, network), "ip_address": format!("2001:db8:{network}::{last}"),
-        }],
-        "device_owner": "compute:nova", "device_id": id(9, n), "admin_state_up": true,
-        "status": "ACTIVE", "binding:host_id": format!("h{host}"),
-        "binding:vnic_type": "normal", "binding:vif_type": "ovs",
-        "binding:vif_details": {"ovs_hybrid_plug": true}, "binding:profile": {},
-        "security_groups": [id(4, network)], "port_security_enabled": true,
-        "allowed_address_pairs": [], "extra_dhcp_opts": [],
-    })
-}
-
-fn gateway(n: usize) -> Value {
-    let mut port = guest(100 + n, n, "1", 0);
-    port["device_owner"] = "network:router_interface".into();
-    port["device_id"] = id(7, 0).into();
-    port["security_groups"] = json!([]);
-    port["port_security_enabled"] = false.into();
-    port
-}
-
-fn rule(
-    n: usize,
-    group: usize,
-    direction: &str,
-    (protocol, port): (Option<&str>, Option<u16>),
-) -> Value {
-    json!({
-        "id": id(5, n), "security_group_id": id(4, group), "project_id": "p",
-        "direction": direction, "ethertype": "IPv6", "protocol": protocol,
-        "port_range_min": port, "port_range_max": port, "remote_ip_prefix": null,
-        "remote_group_id": null,
-    })
-}
-
-fn agent(n: usize, host: usize, binary: &str, configurations: &Value) -> Value {
-    json!({
-        "id": id(6, n), "host": format!("h{host}"), "binary": binary,
-        "agent_type": if binary.contains("l3") { "L3 agent" } else { "Open vSwitch agent" },
-        "alive": true, "admin_state_up": true, "configurations": configurations,
-    })
-}
-
 /// Two networks with a router on h0 between them. Group 0 lets echoes and SSH in, group 1 SSH.
 fn cloud() -> World {
-    let mut files = BTreeMap::new();
-    let mut put = |name: &str, key: &str, rows: Vec<Value>| {
-        files.insert(format!("api/{name}.json"), json!({ key: rows }).to_string());
+    let guest = |n: usize, network: usize, address: &str, host: usize| {
+        in_groups(
+            port(n, network, "compute:nova", &[address], host),
+            [network],
+        )
     };
-    put("networks", "networks", vec![network(0), network(1)]);
-    put("subnets", "subnets", vec![subnet(0), subnet(1)]);
-    let ports = vec![
-        guest(1, 0, "a", 0),
-        guest(2, 0, "b", 1),
-        guest(3, 1, "c", 1),
-        gateway(0),
-        gateway(1),
-    ];
-    put("ports", "ports", ports);
-    let group = |n: usize| json!({"id": id(4, n), "name": format!("g{n}"), "project_id": "p"});
-    put(
-        "security-groups",
-        "security_groups",
-        vec![group(0), group(1)],
-    );
-    let rules = vec![
-        rule(0, 0, "egress", (None, None)),
-        rule(1, 1, "egress", (None, None)),
-        rule(2, 0, "ingress", (Some("ipv6-icmp"), None)),
-        rule(3, 0, "ingress", (Some("tcp"), Some(22))),
-        rule(4, 1, "ingress", (Some("tcp"), Some(22))),
-    ];
-    put("security-group-rules", "security_group_rules", rules);
-    let router = json!({
-        "id": id(7, 0), "name": "r", "project_id": "p", "admin_state_up": true,
-        "distributed": false, "ha": false, "routes": [], "external_gateway_info": null,
-    });
-    put("routers", "routers", vec![router]);
-    let l2 = |n: usize| {
-        let configurations = json!({
-            "tunneling_ip": format!("192.0.2.{}", n + 1), "tunnel_types": ["vxlan"],
-            "l2_population": true, "arp_responder_enabled": true, "bridge_mappings": {},
-            "ovs_hybrid_plug": true, "integration_bridge": "br-int",
-        });
-        agent(n, n, "neutron-openvswitch-agent", &configurations)
+    let gateway = |n: usize| {
+        let address = format!("2001:db8:{n}::1");
+        port(100 + n, n, "network:router_interface", &[&address], 0)
     };
-    let l3 = agent(2, 0, "neutron-l3-agent", &json!({"agent_mode": "legacy"}));
-    put("agents", "agents", vec![l2(0), l2(1), l3.clone()]);
-    put(
-        &format!("router-{}-l3-agents", id(7, 0)),
-        "agents",
-        vec![l3],
-    );
-    let snapshot = Parts::read(&files).imagine();
+    let six = |n: usize, group: usize, direction: &str, what: (Option<&str>, Option<u16>)| {
+        rule(n, group, (direction, "IPv6"), what)
+    };
+    let cloud = MadeUp {
+        hosts: 2,
+        groups: 2,
+        networks: vec![network(0), network(1)],
+        subnets: vec![subnet_6(0, "slaac"), subnet_6(1, "slaac")],
+        ports: vec![
+            guest(1, 0, "2001:db8:0::a", 0),
+            guest(2, 0, "2001:db8:0::b", 1),
+            guest(3, 1, "2001:db8:1::c", 1),
+            gateway(0),
+            gateway(1),
+        ],
+        rules: vec![
+            six(0, 0, "egress", (None, None)),
+            six(1, 1, "egress", (None, None)),
+            six(2, 0, "ingress", (Some("ipv6-icmp"), None)),
+            six(3, 0, "ingress", (Some("tcp"), Some(22))),
+            six(4, 1, "ingress", (Some("tcp"), Some(22))),
+        ],
+    };
+    let snapshot = Parts::read(&cloud.files()).imagine();
     assert_eq!(snapshot.problems, Vec::<String>::new());
     snapshot.world
 }

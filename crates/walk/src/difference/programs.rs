@@ -1,11 +1,12 @@
-//! Programs and their files: dnsmasq, the metadata proxy and the agent behind it.
-use std::net::IpAddr;
+//! Programs and their files: dnsmasq, radvd, the metadata proxy and the agent behind it.
+use std::collections::{BTreeMap, BTreeSet};
 
-use host::netns::Listener;
+use host::netns::{Listener, Netns};
 use host::process::{Line, Process};
-use host::{HostState, NsName, Why};
+use host::{HostState, NsName};
 
 use super::{Difference, Kind};
+use crate::autoconf;
 use crate::wanted::is_stock;
 use crate::world::World;
 
@@ -42,72 +43,137 @@ pub(super) fn compare(have: &HostState, want: &HostState, found: &mut Vec<Differ
         if let Some(network) = key.strip_prefix("dnsmasq ") {
             dnsmasq(have, network, wanted, found);
         }
+        if let Some(router) = key.strip_prefix("radvd ") {
+            radvd(have, want, (router, wanted), found);
+        }
     }
     for (name, wanted) in &want.netns {
-        let Some(netns) = have.netns.get(name) else {
-            continue;
-        };
-        let recorded = have.netns.values().any(|n| !n.listeners.is_empty());
-        for listener in &wanted.listeners {
-            let there = netns.listeners.iter().any(|l| {
-                l.proto == listener.proto
-                    && l.port == listener.port
-                    && (l.addr == listener.addr || l.addr.is_none())
-            });
-            if recorded && !there {
-                found.push(proxy(have, name, listener, &wanted.why));
-            }
+        if let Some(netns) = have.netns.get(name) {
+            proxies(have, (name, netns), wanted, found);
         }
     }
     files(have, want, found);
 }
 
-fn listening(state: &mut HostState, ns: &NsName, proto: &str, addr: Option<IpAddr>, port: u16) {
-    state.netns_mut(ns.clone()).listeners.insert(Listener {
-        proto: proto.to_owned(),
-        addr,
-        port,
-        dev: None,
-        process: None,
-    });
-}
-
 fn dnsmasq(have: &HostState, network: &str, wanted: &Process, found: &mut Vec<Difference>) {
     let ns = host::names::qdhcp(network);
-    let listens = have
-        .netns
-        .get(&ns)
-        .is_some_and(|n| n.listeners.iter().any(|l| l.proto == "udp" && l.port == 67));
+    let ports = autoconf::ports(wanted);
+    let listens = |port: &u16| {
+        let netns = have.netns.get(&ns);
+        netns.is_some_and(|n| {
+            n.listeners
+                .iter()
+                .any(|l| l.proto == "udp" && l.port == *port)
+        })
+    };
     let sockets = have.netns.values().any(|n| !n.listeners.is_empty());
-    let runs = have.processes.contains_key(&format!("dnsmasq {network}"));
-    let fine = match (sockets, have.processes.is_empty()) {
-        (true, _) => listens,
-        (false, false) => runs,
+    let key = format!("dnsmasq {network}");
+    let running = have.processes.get(&key);
+    let gone = match (sockets, have.processes.is_empty()) {
+        (true, _) => ports.iter().copied().find(|port| !listens(port)),
+        (false, false) => ports.first().copied().filter(|_| running.is_none()),
         (false, true) => return,
     };
-    if fine {
+    let ranges = |p: &Process| autoconf::ranges(p).into_iter().collect::<BTreeSet<_>>();
+    let other = running.filter(|now| !now.argv.is_empty() && ranges(now) != ranges(wanted));
+    if gone.is_none() && other.is_none() {
         return;
     }
-    let (at, key, process) = (ns.clone(), format!("dnsmasq {network}"), wanted.clone());
+    let (at, process) = (ns.clone(), wanted.clone());
     let undo = move |state: &mut HostState| {
         state.processes.insert(key.clone(), process.clone());
-        listening(state, &at, "udp", None, 67);
-        listening(state, &at, "udp", None, 53);
+        let sockets = ports.iter().map(|port| Listener {
+            proto: "udp".to_owned(),
+            addr: None,
+            port: *port,
+            dev: None,
+            process: None,
+        });
+        state.netns_mut(at.clone()).listeners.extend(sockets);
     };
-    let text = format!("process dnsmasq in {ns} (nothing listens on udp/67)");
-    found.push(
-        Difference::new((&have.name, ns.as_str(), ""), Kind::Missing, text, undo)
-            .because(&wanted.why),
-    );
+    let spot = (have.name.as_str(), ns.as_str(), "");
+    let difference = match (other, gone) {
+        (Some(now), _) => {
+            let text = format!("process {}", now.argv.join(" "));
+            Difference::new(spot, Kind::Changed, text, undo).wanted(wanted.argv.join(" "))
+        }
+        (None, gone) => {
+            let port = gone.unwrap_or_default();
+            let text = format!("process dnsmasq in {ns} (nothing listens on udp/{port})");
+            Difference::new(spot, Kind::Missing, text, undo)
+        }
+    };
+    found.push(difference.because(&wanted.why));
 }
 
-fn proxy(have: &HostState, ns: &NsName, listener: &Listener, why: &Why) -> Difference {
+/// A router's radvd, which no list of sockets shows, and what it was told to announce.
+fn radvd(
+    have: &HostState,
+    want: &HostState,
+    (router, wanted): (&str, &Process),
+    found: &mut Vec<Difference>,
+) {
+    if have.processes.is_empty() {
+        return;
+    }
+    let ns = host::names::qrouter(router);
+    let spot = (have.name.as_str(), ns.as_str(), "");
+    let (key, path) = (autoconf::radvd_key(router), autoconf::radvd_file(router));
+    if !have.processes.contains_key(&key) {
+        let process = wanted.clone();
+        let undo = move |state: &mut HostState| {
+            state.processes.insert(key.clone(), process.clone());
+        };
+        let text = format!("process radvd in {ns}");
+        found.push(Difference::new(spot, Kind::Missing, text, undo).because(&wanted.why));
+    }
+    let Some((now, goal)) = have.files.get(&path).zip(want.files.get(&path)) else {
+        return;
+    };
+    let has = |line: &Line| now.lines.iter().any(|l| l.text.trim() == line.text.trim());
+    if let Some(line) = goal.lines.iter().find(|line| !has(line)) {
+        let whole = goal.clone();
+        let undo = move |state: &mut HostState| {
+            state.files.insert(path.clone(), whole.clone());
+        };
+        let text = line.text.trim().to_owned();
+        found.push(Difference::new(spot, Kind::Missing, text, undo).because(&line.why));
+    }
+}
+
+/// Who listens for metadata: one program, on all the addresses of a port.
+fn proxies(
+    have: &HostState,
+    (ns, netns): (&NsName, &Netns),
+    want: &Netns,
+    found: &mut Vec<Difference>,
+) {
+    if have.netns.values().all(|n| n.listeners.is_empty()) {
+        return;
+    }
+    let there = |wanted: &&Listener| {
+        netns.listeners.iter().any(|l| {
+            l.proto == wanted.proto
+                && l.port == wanted.port
+                && (l.addr == wanted.addr || l.addr.is_none())
+        })
+    };
+    let mut gone: BTreeMap<(String, u16), Vec<Listener>> = BTreeMap::new();
+    for wanted in want.listeners.iter().filter(|wanted| !there(wanted)) {
+        let key = (wanted.proto.clone(), wanted.port);
+        gone.entry(key).or_default().push(wanted.clone());
+    }
     let program = if is_stock(have) { "haproxy" } else { "nucleon" };
-    let (proto, addr, port) = (listener.proto.clone(), listener.addr, listener.port);
-    let text = format!("process {program} in {ns} (nothing listens on {proto}/{port})");
-    let at = ns.clone();
-    let undo = move |state: &mut HostState| listening(state, &at, &proto, addr, port);
-    Difference::new((&have.name, ns.as_str(), ""), Kind::Missing, text, undo).because(why)
+    for ((proto, port), listeners) in gone {
+        let text = format!("process {program} in {ns} (nothing listens on {proto}/{port})");
+        let at = ns.clone();
+        let undo = move |state: &mut HostState| {
+            let netns = state.netns_mut(at.clone());
+            netns.listeners.extend(listeners.iter().cloned());
+        };
+        let spot = (have.name.as_str(), ns.as_str(), "");
+        found.push(Difference::new(spot, Kind::Missing, text, undo).because(&want.why));
+    }
 }
 
 /// Lines of dnsmasq's files that it reads for its answers.

@@ -8,7 +8,7 @@ use host::iptables::{Chain, ConnmarkAction, Rule, Table, Target};
 use host::netns::{Family, Netns};
 
 use crate::memory::{Conn, Dir, Tracker, Tuple, opens};
-use crate::packet::Packet;
+use crate::packet::{Load, Packet};
 use crate::sim::{Fate, Sim, Spot, StepId};
 
 /// A packet inside one namespace, with what the kernel keeps beside it.
@@ -182,7 +182,7 @@ fn track(sim: &mut Sim<'_>, skb: &mut Skb, at: &Passage<'_>) {
     let Some(ip) = skb.packet.ip() else {
         return;
     };
-    if skb.notrack {
+    if skb.notrack || is_untracked(&ip.load) {
         skb.state = State::Untracked;
         return;
     }
@@ -208,6 +208,17 @@ fn track(sim: &mut Sim<'_>, skb: &mut Skb, at: &Passage<'_>) {
         }
         None => skb.state = State::Invalid,
     }
+}
+
+/// Neighbour and router discovery, and who listens to groups, are no connections.
+fn is_untracked(load: &Load) -> bool {
+    matches!(
+        load,
+        Load::Icmp6 {
+            kind: 130..=137 | 143,
+            ..
+        }
+    )
 }
 
 fn confirm(sim: &mut Sim<'_>, skb: &Skb, at: &Passage<'_>) {

@@ -1,10 +1,13 @@
 //! Asking by classes says what asking every pair says: in clouds made at random, and on recorded
 //! hosts with faults.
+#[path = "../../tests/made_up/mod.rs"]
+mod made_up;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::*;
 use crate::snapshot::{self, Parts};
@@ -57,132 +60,49 @@ fn guest_of() -> impl Strategy<Value = GuestOf> {
     (0..NETWORKS, groups, prop::bool::weighted(0.8), 0..HOSTS)
 }
 
-fn id(kind: u32, n: usize) -> String {
-    format!("{n:08x}-{kind:04x}-4000-8000-{n:012x}")
-}
-
 fn rule(n: usize, group: usize, (ingress, port, from): &RuleOf) -> Value {
-    json!({
-        "id": id(5, n), "security_group_id": id(4, group), "project_id": "p",
-        "direction": if *ingress { "ingress" } else { "egress" }, "ethertype": "IPv4",
-        "protocol": port.map(|_| "tcp"), "port_range_min": port, "port_range_max": port,
-        "remote_ip_prefix": match from {
-            From::Range(n) => json!(format!("10.{n}.0.0/25")),
-            _ => Value::Null,
-        },
-        "remote_group_id": match from {
-            From::Group(n) => json!(id(4, *n)),
-            _ => Value::Null,
-        },
-    })
-}
-
-fn port(n: usize, network: usize, owner: &str, last: u8, host: usize) -> Value {
-    json!({
-        "id": id(3, n), "name": format!("p{n}"), "network_id": id(1, network),
-        "project_id": "p", "mac_address": format!("fa:16:3e:00:00:{n:02x}"),
-        "fixed_ips": [{"subnet_id": id(2, network), "ip_address": format!("10.{network}.0.{last}")}],
-        "device_owner": owner, "device_id": id(7, 0), "admin_state_up": true,
-        "status": "ACTIVE", "binding:host_id": format!("h{host}"),
-        "binding:vnic_type": "normal", "binding:vif_type": "ovs",
-        "binding:vif_details": {"ovs_hybrid_plug": true}, "binding:profile": {},
-        "security_groups": [], "port_security_enabled": false,
-        "allowed_address_pairs": [], "extra_dhcp_opts": [],
-    })
-}
-
-fn network(n: usize) -> Value {
-    json!({
-        "id": id(1, n), "name": format!("n{n}"), "project_id": "p", "admin_state_up": true,
-        "mtu": 1450, "shared": false, "router:external": false,
-        "provider:network_type": "vxlan", "provider:segmentation_id": n + 1,
-        "provider:physical_network": null, "port_security_enabled": true,
-    })
-}
-
-fn subnet(n: usize) -> Value {
-    json!({
-        "id": id(2, n), "network_id": id(1, n), "name": "", "project_id": "p",
-        "ip_version": 4, "cidr": format!("10.{n}.0.0/24"),
-        "gateway_ip": format!("10.{n}.0.254"), "enable_dhcp": false, "host_routes": [],
-        "dns_nameservers": [], "allocation_pools": [],
-        "ipv6_address_mode": null, "ipv6_ra_mode": null,
-    })
-}
-
-fn agents() -> Vec<Value> {
-    let l2 = |n: usize| {
-        json!({
-            "id": id(6, n), "host": format!("h{n}"), "binary": "neutron-openvswitch-agent",
-            "agent_type": "Open vSwitch agent", "alive": true, "admin_state_up": true,
-            "configurations": {
-                "tunneling_ip": format!("192.0.2.{}", n + 1), "tunnel_types": ["vxlan"],
-                "l2_population": true, "arp_responder_enabled": true, "bridge_mappings": {},
-                "ovs_hybrid_plug": true, "integration_bridge": "br-int",
-            },
-        })
-    };
-    let mut found: Vec<Value> = (0..HOSTS).map(l2).collect();
-    found.push(l3());
-    found
-}
-
-fn l3() -> Value {
-    json!({
-        "id": id(6, HOSTS), "host": "h0", "binary": "neutron-l3-agent",
-        "agent_type": "L3 agent", "alive": true, "admin_state_up": true,
-        "configurations": {"agent_mode": "legacy"},
-    })
+    let direction = if *ingress { "ingress" } else { "egress" };
+    let what = (port.map(|_| "tcp"), *port);
+    let mut rule = made_up::rule(n, group, (direction, "IPv4"), what);
+    match from {
+        From::Anywhere => {}
+        From::Range(n) => rule["remote_ip_prefix"] = format!("10.{n}.0.0/25").into(),
+        From::Group(n) => rule["remote_group_id"] = made_up::id(4, *n).into(),
+    }
+    rule
 }
 
 /// A cloud out of intent; the router joins the first networks only.
 fn cloud(rules: &[Vec<RuleOf>], guests: &[GuestOf], joined: usize) -> World {
-    let mut files = BTreeMap::new();
-    let mut put = |name: &str, key: &str, rows: Vec<Value>| {
-        files.insert(format!("api/{name}.json"), json!({ key: rows }).to_string());
-    };
-    put("networks", "networks", (0..NETWORKS).map(network).collect());
-    put("subnets", "subnets", (0..NETWORKS).map(subnet).collect());
     let guest = |(n, (at, groups, filtered, host)): (usize, &GuestOf)| {
         // Some of a network's guests are within its lower half, some above.
-        let last = (n as u8 + 1) + if n % 2 == 0 { 0 } else { 128 };
-        let mut port = port(n, *at, "compute:nova", last, *host);
-        let groups = groups.iter().filter(|_| *filtered);
-        port["security_groups"] = groups.map(|g| id(4, *g)).collect();
-        port["port_security_enabled"] = (*filtered).into();
-        port
+        let last = (n + 1) + if n % 2 == 0 { 0 } else { 128 };
+        let port = port(n, *at, "compute:nova", last, *host);
+        match filtered {
+            true => made_up::in_groups(port, groups.iter().copied()),
+            false => port,
+        }
     };
     let gateway = |n: usize| port(100 + n, n, "network:router_interface", 254, 0);
-    let ports = guests.iter().enumerate().map(guest);
-    put(
-        "ports",
-        "ports",
-        ports.chain((0..joined).map(gateway)).collect(),
-    );
-    let group = |n: usize| json!({"id": id(4, n), "name": format!("g{n}"), "project_id": "p"});
-    put(
-        "security-groups",
-        "security_groups",
-        (0..GROUPS).map(group).collect(),
-    );
     let flat = rules
         .iter()
         .enumerate()
         .flat_map(|(g, all)| all.iter().map(move |r| (g, r)));
-    let flat = flat.enumerate().map(|(n, (g, r))| rule(n, g, r)).collect();
-    put("security-group-rules", "security_group_rules", flat);
-    let router = json!({
-        "id": id(7, 0), "name": "r", "project_id": "p", "admin_state_up": true,
-        "distributed": false, "ha": false, "routes": [], "external_gateway_info": null,
-    });
-    put("routers", "routers", vec![router]);
-    put("agents", "agents", agents());
-    put(
-        &format!("router-{}-l3-agents", id(7, 0)),
-        "agents",
-        vec![l3()],
-    );
-    Parts::read(&files).imagine().world
+    let ports = guests.iter().enumerate().map(guest);
+    let cloud = made_up::MadeUp {
+        hosts: HOSTS,
+        groups: GROUPS,
+        networks: (0..NETWORKS).map(made_up::network).collect(),
+        subnets: (0..NETWORKS).map(made_up::subnet).collect(),
+        ports: ports.chain((0..joined).map(gateway)).collect(),
+        rules: flat.enumerate().map(|(n, (g, r))| rule(n, g, r)).collect(),
+    };
+    Parts::read(&cloud.files()).imagine().world
+}
+
+fn port(n: usize, network: usize, owner: &str, last: usize, host: usize) -> Value {
+    let address = format!("10.{network}.0.{last}");
+    made_up::port(n, network, owner, &[&address], host)
 }
 
 proptest! {

@@ -27,6 +27,10 @@ pub(super) fn target_of(goal: &Goal) -> Target {
             place: Some(host::names::qdhcp(network).to_string()),
             ..Target::default()
         },
+        Goal::Announcer { port } => Target {
+            port: port.as_deref().map(short),
+            ..Target::default()
+        },
         Goal::Owner(_) | Goal::Metadata => Target::default(),
     }
 }
@@ -126,6 +130,10 @@ fn on_switch(sim: &Sim<'_>, step: &Step) -> bool {
 /// A copy that flooding sent to somebody else, and what discarded it there.
 fn is_noise(sim: &Sim<'_>, end: &End, target: &Target) -> bool {
     let last = &sim.nodes[end.step].step;
+    // A DHCP server's device is called as guests' are.
+    if target.place.as_ref() == Some(&last.place) {
+        return false;
+    }
     if let Some(guest) = guest_of(last) {
         let way = sim.way(end.step);
         let mut places = way.iter().map(|id| &sim.nodes[*id].step);

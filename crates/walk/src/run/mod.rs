@@ -214,7 +214,7 @@ fn send(sim: &mut Sim<'_>, plan: &Plan, root: StepId) {
             guest::send(sim, id, packet, plan.dst_mac, root);
         }
         Sender::Outside(segment) => outside::send(sim, segment, packet, root),
-        Sender::Netns { host, ns } => stack::originate(sim, (host, ns), packet, root),
+        Sender::Netns { host, ns } => stack::originate(sim, (host, ns, ""), packet, root),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::packet::{Arp, Ip, Load, ND_ADVERT, ND_SOLICIT, Net, Packet};
 use crate::routing::{self, Query};
 use crate::sim::{Fate, Party, Sim, StepId};
 
+const FORWARDING_6: &str = "net.ipv6.conf.all.forwarding";
+
 /// A setting of a device, counting the one for all devices where the kernel does.
 fn setting(netns: &Netns, dev: &str, name: &str) -> Option<u32> {
     let read = |dev: &str| -> Option<u32> {
@@ -137,7 +139,7 @@ fn answers_arp(netns: &Netns, dev: &str, arp: &Arp) -> Result<Said, Said> {
         return no(format!("does not have {}", arp.tpa));
     }
     let proxies = setting(netns, dev, "proxy_arp").unwrap_or(0) != 0;
-    if proxies && forwards(netns, dev).unwrap_or(false) && forged.is_ok() {
+    if proxies && forwards(netns, dev, false).unwrap_or(false) && forged.is_ok() {
         let what = format!("answers for {}, which it reaches by {out}", arp.tpa);
         return Ok((what, Some(hit.text())));
     }
@@ -207,13 +209,20 @@ pub(super) fn reverse_path(
     Err((what, sysctl_text(netns, key)))
 }
 
-/// Does the kernel forward what comes in by a device? Nothing when the state does not say.
-pub(super) fn forwards(netns: &Netns, dev: &str) -> Option<bool> {
+/// Does the kernel forward what comes in by a device? Nothing when the state does not say. Of IPv6
+/// one setting decides for all devices.
+pub(super) fn forwards(netns: &Netns, dev: &str, v6: bool) -> Option<bool> {
     let read = |key: String| netns.sysctls.get(&key).map(|s| s.value.trim() != "0");
+    if v6 {
+        return read(FORWARDING_6.to_owned());
+    }
     read(format!("net.ipv4.conf.{dev}.forwarding")).or_else(|| read("net.ipv4.ip_forward".into()))
 }
 
-pub(super) fn forwarding_text(netns: &Netns, dev: &str) -> Option<String> {
+pub(super) fn forwarding_text(netns: &Netns, dev: &str, v6: bool) -> Option<String> {
+    if v6 {
+        return sysctl_text(netns, FORWARDING_6);
+    }
     let own = format!("net.ipv4.conf.{dev}.forwarding");
     let off = |key: &&str| {
         netns

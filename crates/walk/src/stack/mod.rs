@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use host::NsName;
 use host::netns::{LinkKind, Netns};
 
+use crate::autoconf;
 use crate::memory::Owner;
 use crate::netfilter::{self, Hook, Passage, Ruling, Skb};
 use crate::packet::{Net, Packet};
@@ -193,12 +194,13 @@ fn forward(
     (hit, last): (Hit<'_>, StepId),
 ) {
     let (host, ns, dev) = seat;
-    match forwards(netns, dev) {
+    let v6 = skb.packet.ip().is_some_and(|ip| ip.src.is_ipv6());
+    match forwards(netns, dev, v6) {
         Some(true) => {}
         Some(false) => {
             let what = format!("{ns} does not forward");
             let end = sim.stop(last, spot(seat), &skb.packet, what, Fate::Dropped);
-            if let Some(rule) = forwarding_text(netns, dev) {
+            if let Some(rule) = forwarding_text(netns, dev, v6) {
                 sim.because(end, rule);
             }
             return;
@@ -328,11 +330,17 @@ fn deliver(sim: &mut Sim<'_>, seat: Seat<'_>, netns: &Netns, mut skb: Skb, mut l
     }
 }
 
-/// The namespace sends a packet of its own.
-pub fn originate(sim: &mut Sim<'_>, (host, ns): (&str, &NsName), packet: Packet, parent: StepId) {
+/// The namespace sends a packet of its own. What is for a link alone leaves by the device that is
+/// given; else the routes say by which.
+pub fn originate(sim: &mut Sim<'_>, seat: Seat<'_>, packet: Packet, parent: StepId) {
+    let (host, ns, dev) = seat;
     let Some(netns) = sim.world.netns(host, ns) else {
         return;
     };
+    let on_link = packet.ip().map(|ip| ip.dst).filter(|dst| is_on_link(*dst));
+    if let Some(dst) = on_link.filter(|_| !dev.is_empty()) {
+        return originate_on_link(sim, seat, dst, packet, parent);
+    }
     let seat = (host, ns, "");
     let mut skb = Skb::new(packet);
     let mut last = parent;
@@ -376,6 +384,33 @@ pub fn originate(sim: &mut Sim<'_>, (host, ns): (&str, &NsName), packet: Packet,
     send(sim, (host, ns, out), hop, skb.packet, last);
 }
 
+/// Is an address the same on every link, so that no route says where it is?
+fn is_on_link(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local() || ip.is_multicast())
+}
+
+fn originate_on_link(
+    sim: &mut Sim<'_>,
+    seat: Seat<'_>,
+    dst: IpAddr,
+    packet: Packet,
+    mut last: StepId,
+) {
+    let mut skb = Skb::new(packet);
+    let at = passage(seat, None);
+    if netfilter::pass(sim, &mut skb, &at, Hook::Output, &mut last) == Ruling::Ended {
+        return;
+    }
+    let at = Passage {
+        out_dev: Some(seat.2),
+        ..at
+    };
+    if netfilter::pass(sim, &mut skb, &at, Hook::Postrouting, &mut last) == Ruling::Ended {
+        return;
+    }
+    send(sim, seat, dst, skb.packet, last);
+}
+
 /// Find the next hop's MAC and send.
 pub fn send(sim: &mut Sim<'_>, seat: Seat<'_>, hop: IpAddr, mut packet: Packet, last: StepId) {
     let (host, ns, dev) = seat;
@@ -407,6 +442,11 @@ fn neighbour(
     last: StepId,
 ) -> Option<host::Mac> {
     let (host, ns, dev) = seat;
+    if let IpAddr::V6(group) = hop
+        && group.is_multicast()
+    {
+        return Some(autoconf::multicast(group));
+    }
     let key = host::netns::NeighbourKey {
         dev: dev.to_owned(),
         ip: hop,

@@ -1,13 +1,15 @@
 //! Hosts out of intent alone: what is wanted of a host, and what the machine and its kernel add to
 //! that by themselves, so that a packet can be followed where no host was asked.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use host::netns::{Family, Listener, Netns, RuleAction, RuleKey, RuleVerdict};
+use host::netns::{Addr, AddrKey, Family, Listener, Netns, RuleAction, RuleKey, RuleVerdict};
 use host::ovs::{Interface, Port};
 use host::process::Process;
 use host::{HostState, NsName, Why};
+use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::autoconf;
 use crate::cloud::{Agent, Cloud};
 use crate::routing::by_kernel;
 
@@ -30,6 +32,7 @@ fn is_layer_2(agent: &Agent) -> bool {
 pub(super) fn realise(mut state: HostState, cloud: &Cloud) -> HostState {
     for netns in state.netns.values_mut() {
         usual_rules(netns);
+        link_local(netns);
         let addrs: Vec<_> = netns.addrs.keys().cloned().collect();
         for (table, key, route) in addrs.iter().flat_map(by_kernel) {
             let table = netns.routes.entry(table).or_default();
@@ -44,22 +47,7 @@ pub(super) fn realise(mut state: HostState, cloud: &Cloud) -> HostState {
         };
         state.bridge_mut(&bridge).ports.insert(card, row.into());
     }
-    let networks = state.processes.keys();
-    let served: Vec<String> = networks
-        .filter_map(|key| Some(key.strip_prefix("dnsmasq ")?.to_owned()))
-        .collect();
-    for network in served {
-        let netns = state.netns_mut(host::names::qdhcp(&network));
-        for port in [53, 67] {
-            netns.listeners.insert(Listener {
-                proto: "udp".to_owned(),
-                addr: None,
-                port,
-                dev: None,
-                process: None,
-            });
-        }
-    }
+    listen(&mut state);
     // The agent that answers for metadata is on every host where something asks it.
     let agent = Process {
         argv: vec!["nucleon".to_owned(), "agent".to_owned()],
@@ -68,6 +56,44 @@ pub(super) fn realise(mut state: HostState, cloud: &Cloud) -> HostState {
     state.processes.insert("nucleon".to_owned(), agent);
     state.netns_mut(NsName::root());
     state
+}
+
+/// What dnsmasq listens on.
+fn listen(state: &mut HostState) {
+    let servers = state.processes.iter();
+    let served: Vec<(NsName, Vec<u16>)> = servers
+        .filter_map(|(key, server)| {
+            let network = key.strip_prefix("dnsmasq ")?;
+            Some((host::names::qdhcp(network), autoconf::ports(server)))
+        })
+        .collect();
+    for (ns, ports) in served {
+        let listeners = ports.into_iter().map(|port| Listener {
+            proto: "udp".to_owned(),
+            addr: None,
+            port,
+            dev: None,
+            process: None,
+        });
+        state.netns_mut(ns).listeners.extend(listeners);
+    }
+}
+
+/// A device with an address of IPv6 has one for its link too.
+fn link_local(netns: &mut Netns) {
+    let six = netns.addrs.keys().filter(|a| a.net.addr().is_ipv6());
+    let devices: BTreeSet<String> = six.map(|a| a.dev.clone()).collect();
+    for dev in devices {
+        let mac = netns.links.get(&dev).and_then(|link| link.mac);
+        let net = mac.and_then(|mac| IpNet::new(mac.link_local().into(), 64).ok());
+        if let Some(net) = net {
+            let addr = Addr {
+                scope: "link".to_owned(),
+                ..Addr::default()
+            };
+            netns.addrs.entry(AddrKey { dev, net }).or_insert(addr);
+        }
+    }
 }
 
 /// The rules that every namespace is born with.
