@@ -1,6 +1,6 @@
 //! Which difference is to blame: the one that, put right in a copy of the world, changes what
 //! happens to the packet. Where no single one does, the smallest set of them together.
-use crate::difference::{Difference, Kind};
+use crate::difference::{Difference, Kind, connections};
 use crate::question::Plan;
 use crate::report::Verdict;
 use crate::run::{Outcome, Trace, trace};
@@ -10,8 +10,10 @@ use crate::world::World;
 pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
     let healthy = seen.ends() == (Verdict::Delivered, true);
     let all = world.differences();
+    let stale = connections::along(&seen.met);
     let counted = all
         .iter()
+        .chain(&stale)
         .filter(|d| !healthy || d.kind != Kind::Extra || d.filters);
     let differences: Vec<&Difference> = counted.collect();
     let before = seen.outcome();

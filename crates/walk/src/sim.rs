@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use host::NsName;
 use host::netns::LinkKind;
 
-use crate::memory::{Memory, Owner};
+use crate::memory::{Conn, Dir, Memory, Met, Owner, Tracker, Tuple};
 use crate::packet::Packet;
 use crate::report::{Change, Step};
 use crate::world::{Beyond, World};
@@ -150,6 +150,8 @@ pub struct Sim<'w> {
     pub notes: Vec<String>,
     /// Nobody reads the steps: what is costly to put into words is left out of them.
     pub quiet: bool,
+    /// Connections from before this walk that its packets belong to.
+    pub met: Vec<Met>,
     /// What came into switches, in order.
     pub entered: Vec<Entry>,
     /// One switch is looked at alone: what leaves it goes here, and no further.
@@ -178,6 +180,7 @@ impl<'w> Sim<'w> {
             requests: Vec::new(),
             notes: Vec::new(),
             quiet: false,
+            met: Vec::new(),
             entered: Vec::new(),
             exits: None,
             queue: VecDeque::new(),
@@ -508,6 +511,54 @@ impl<'w> Sim<'w> {
             needed_by,
         });
         answer
+    }
+
+    /// The connection that a packet belongs to: one of this walk, else one that the host was found
+    /// to track.
+    pub fn connection(
+        &mut self,
+        tracker: &Tracker,
+        zone: u16,
+        tuple: Tuple,
+    ) -> Option<(usize, Dir)> {
+        if let Some(found) = self.mem.find(tracker, zone, tuple) {
+            return Some(found);
+        }
+        let world = self.world;
+        let rows = match tracker {
+            Tracker::Kernel { host, ns } => &world.netns(host, ns)?.conntrack,
+            // The kernel's switch tracks where the host itself does.
+            Tracker::Switch { host } => &world.netns(host, &NsName::root())?.conntrack,
+        };
+        let mut rows = rows.iter().filter(|row| row.zone == zone);
+        let (conn, dir) = rows.find_map(|row| {
+            let conn = Conn::recorded(row)?;
+            let dir = conn.dir(zone, tuple)?;
+            Some((conn, dir))
+        })?;
+        self.met.extend(conn.recorded.clone().map(|text| Met {
+            tracker: tracker.clone(),
+            text,
+            dir,
+        }));
+        Some((self.mem.track(tracker, conn), dir))
+    }
+
+    /// Say that a packet is let through, or not, as one of a connection from before this walk.
+    pub fn of_before(
+        &mut self,
+        last: StepId,
+        spot: Spot<'_>,
+        packet: &Packet,
+        (tracker, n): (&Tracker, usize),
+    ) -> StepId {
+        let conn = self.mem.conn(tracker, n);
+        let Some(text) = conn.and_then(|conn| conn.recorded.clone()) else {
+            return last;
+        };
+        let what = "a packet of a connection from before";
+        let step = self.step(Some(last), spot, packet, what);
+        self.because(step, text)
     }
 
     /// The way to a step, from its root.

@@ -93,8 +93,17 @@ impl World {
         self.as_wanted
     }
 
-    /// Look at the hosts as they would be with every difference from what is wanted put right.
+    /// Look at the hosts as they would be with every difference from what is wanted put right, and
+    /// no connection open.
     pub fn want(&mut self) {
+        for state in self.hosts.values_mut() {
+            if state.netns.values().all(|ns| ns.conntrack.is_empty()) {
+                continue;
+            }
+            for netns in Arc::make_mut(state).netns.values_mut() {
+                netns.conntrack.clear();
+            }
+        }
         for difference in self.differences().iter() {
             difference.undo(self);
         }

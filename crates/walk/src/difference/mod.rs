@@ -1,6 +1,7 @@
 //! Where hosts differ from what is wanted of them: each difference in the host's own words, and
 //! able to be undone in a copy of the world, which is how a walk tells which one is to blame.
 mod bridges;
+pub mod connections;
 mod filters;
 mod links;
 mod namespaces;

@@ -154,7 +154,7 @@ pub fn pass(
     for stage in hook.stages() {
         let ruling = match stage {
             Stage::Track => {
-                track(sim, skb, at);
+                track(sim, skb, at, last);
                 Ruling::Accept
             }
             Stage::Confirm => {
@@ -178,7 +178,7 @@ fn tracker(at: &Passage<'_>) -> Tracker {
     }
 }
 
-fn track(sim: &mut Sim<'_>, skb: &mut Skb, at: &Passage<'_>) {
+fn track(sim: &mut Sim<'_>, skb: &mut Skb, at: &Passage<'_>, last: &mut StepId) {
     let Some(ip) = skb.packet.ip() else {
         return;
     };
@@ -187,7 +187,7 @@ fn track(sim: &mut Sim<'_>, skb: &mut Skb, at: &Passage<'_>) {
         return;
     }
     let (tracker, tuple) = (tracker(at), Tuple::of(ip));
-    match sim.mem.find(&tracker, skb.zone, tuple) {
+    match sim.connection(&tracker, skb.zone, tuple) {
         Some((n, dir)) => {
             let conn = sim.mem.conn_mut(&tracker, n);
             let replied = conn.is_some_and(|c| {
@@ -200,6 +200,7 @@ fn track(sim: &mut Sim<'_>, skb: &mut Skb, at: &Passage<'_>) {
             } else {
                 State::New
             };
+            *last = sim.of_before(*last, spot(at), &skb.packet, (&tracker, n));
         }
         None if opens(&ip.load) => {
             let n = sim.mem.track(&tracker, Conn::new(skb.zone, tuple));

@@ -28,6 +28,12 @@ pub(super) fn track<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, ct: &Ct) {
         host: pipe.host.to_owned(),
     };
     let state = look_up(pipe, sim, &tracker, zone);
+    if let Some(ip) = pipe.packet.ip()
+        && let Some((n, _)) = sim.mem.find(&tracker, zone, Tuple::of(ip))
+    {
+        let spot = pipe.spot(&pipe.in_port);
+        pipe.last = sim.of_before(pipe.last, spot, &pipe.packet, (&tracker, n));
+    }
     if ct.commit {
         commit(pipe, sim, &tracker, zone, &ct.exec);
     }
@@ -67,7 +73,7 @@ fn look_up(pipe: &Pipe<'_>, sim: &mut Sim<'_>, tracker: &Tracker, zone: u16) -> 
     let Some(ip) = pipe.packet.ip() else {
         return TRK | INV;
     };
-    match sim.mem.find(tracker, zone, Tuple::of(ip)) {
+    match sim.connection(tracker, zone, Tuple::of(ip)) {
         Some((n, Dir::Reply)) => {
             if let Some(conn) = sim.mem.conn_mut(tracker, n) {
                 conn.replied = true;

@@ -4,7 +4,7 @@ mod reply;
 
 use std::collections::BTreeSet;
 
-use crate::memory::Owner;
+use crate::memory::{Met, Owner};
 use crate::packet::{Net, Packet};
 use crate::question::{Goal, Plan, Sender};
 use crate::report::{Resolution, Step, Verdict};
@@ -34,6 +34,8 @@ pub struct Trace {
     pub answered: Option<Packet>,
     /// What came into switches, there and back, with every copy and every question for a MAC.
     pub entered: Vec<Entry>,
+    /// Connections from before this walk that its packets belong to.
+    pub met: Vec<Met>,
     pub notes: Vec<String>,
 }
 
@@ -182,6 +184,7 @@ pub fn trace(world: &World, plan: &Plan) -> Trace {
         arrived: taken.map(|end| end.packet),
         answered: answer.packet,
         entered: sim.entered,
+        met: sim.met,
         notes: sim.notes,
     }
 }
