@@ -60,8 +60,8 @@ namespace() {
     ns=$1
     shift
     keep "$ns/ip-a.txt" "$@" ip -d address
-    keep "$ns/ip-rule.txt" "$@" ip rule
-    keep "$ns/ip-route-all.txt" "$@" ip route show table all
+    keep "$ns/ip-rule.txt" "$@" ip -4 rule
+    keep "$ns/ip-route-all.txt" "$@" ip -4 route show table all
     keep "$ns/ip6-rule.txt" "$@" ip -6 rule
     keep "$ns/ip6-route-all.txt" "$@" ip -6 route show table all
     keep "$ns/ip-neigh.txt" "$@" ip neighbour
