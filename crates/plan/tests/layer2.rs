@@ -5,10 +5,7 @@ mod reference;
 
 use host::{HostState, NsName, netns::Family};
 use plan::AgentMode;
-use reference::{
-    Scenario,
-    compare::{Met, compare_ports},
-};
+use reference::{Scenario, compare::Met};
 
 fn load(name: &str, host: &str) -> Scenario {
     let mode = match (name.contains("dvr"), host) {
@@ -19,16 +16,18 @@ fn load(name: &str, host: &str) -> Scenario {
     Scenario::load_with(name, host, |settings, _| settings.agent_mode = mode)
 }
 
-const LEGACY: [(&str, &str); 3] = [
+const HOSTS: [(&str, &str); 5] = [
     ("vxlan-legacy-hybrid", "c1"),
     ("vxlan-legacy-hybrid", "net"),
     ("gre-legacy-hybrid", "c1"),
+    ("vxlan-dvr-hybrid", "c1"),
+    ("vxlan-dvr-hybrid", "net"),
 ];
 
 #[test]
 fn flows_are_neutrons() {
     let mut met = Met::default();
-    for (name, host) in LEGACY {
+    for (name, host) in HOSTS {
         let scenario = load(name, host);
         assert_eq!(scenario.planned.notes, [], "{name} {host}");
         for bridge in ["br-int", "br-tun", "br-ex"] {
@@ -42,13 +41,15 @@ fn flows_are_neutrons() {
 
 #[test]
 fn bridges_and_ports_are_neutrons() {
-    for (name, host) in LEGACY {
+    let mut met = Met::default();
+    for (name, host) in HOSTS {
         let scenario = load(name, host);
         for bridge in ["br-int", "br-tun", "br-ex"] {
             let (want, seen) = (&scenario.planned.want, &scenario.seen);
-            compare_ports(&format!("{name} {host}"), want, seen, bridge);
+            met.compare_ports(&format!("{name} {host}"), want, seen, bridge);
         }
     }
+    met.assert_meant(&["fip-namespace-only-where-needed"]);
 }
 
 #[test]
@@ -72,7 +73,7 @@ fn security_groups_are_neutrons() {
 #[test]
 fn sets_of_addresses_are_neutrons() {
     let root = NsName::root();
-    for (name, host) in [LEGACY[0], LEGACY[2], ("vxlan-dvr-hybrid", "c1")] {
+    for (name, host) in [HOSTS[0], HOSTS[2], ("vxlan-dvr-hybrid", "c1")] {
         let scenario = load(name, host);
         let (want, seen) = (&scenario.planned.want, &scenario.seen);
         let want = &want.netns[&root].ipsets;
@@ -103,7 +104,7 @@ fn the_numbers_of_a_stock_host_are_kept() {
 
 #[test]
 fn a_plan_is_written_and_read_as_a_host_is() {
-    for (name, host) in [LEGACY[0], LEGACY[1], ("vxlan-dvr-hybrid", "net")] {
+    for (name, host) in [HOSTS[0], HOSTS[1], ("vxlan-dvr-hybrid", "net")] {
         let want = load(name, host).planned.want;
         let read = host::snapshot::load(host, &host::snapshot::write(&want));
         assert_eq!(read.problems, [], "{name} {host}");

@@ -2,185 +2,40 @@
 
 mod reference;
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::collections::BTreeSet;
 
-use host::{HostState, NsName, iptables::print_iptables, netns::RouteKey};
 use plan::draft::MAIN;
-use reference::{Scenario, assert_same_lines, compare::Met};
+use reference::{
+    Scenario,
+    compare::Met,
+    services::{assert_files, assert_servers},
+};
 
-/// The namespaces that both states are asked about: ours and theirs, by the prefix of their names.
-fn namespaces(scenario: &Scenario, prefix: &str) -> Vec<NsName> {
-    let planned = scenario.planned.want.netns.keys();
-    let planned: Vec<NsName> = planned
-        .filter(|ns| ns.as_str().starts_with(prefix))
-        .cloned()
-        .collect();
-    let seen = scenario.seen.netns.keys();
-    let seen: Vec<NsName> = seen
-        .filter(|ns| ns.as_str().starts_with(prefix))
-        .cloned()
-        .collect();
-    assert_eq!(planned, seen, "namespaces {prefix}…");
-    assert!(!planned.is_empty(), "the scenario has namespaces {prefix}…");
-    planned
-}
-
-/// One comparable line for everything that a plan says of a namespace, and for the same of what
-/// was seen there: without what the kernel made by itself.
-fn lines(state: &HostState, ns: &NsName) -> BTreeSet<String> {
-    let netns = &state.netns[ns];
-    let mut lines = BTreeSet::new();
-    for (key, addr) in &netns.addrs {
-        let by_kernel = addr.scope != "global";
-        if !by_kernel {
-            lines.insert(format!(
-                "address {} {} {:?}",
-                key.dev, key.net, addr.broadcast
-            ));
-        }
-    }
-    for (table, routes) in &netns.routes {
-        for (RouteKey { dst, dev, .. }, route) in routes {
-            if route.proto == "static" {
-                lines.insert(format!(
-                    "route {table} {dst} {:?} {dev:?} {}",
-                    route.via, route.scope
-                ));
-            }
-        }
-    }
-    for (name, link) in netns.links.iter().filter(|(name, _)| *name != "lo") {
-        lines.insert(format!(
-            "link {name} {:?} {} {}",
-            link.mac, link.mtu, link.up
-        ));
-    }
-    for (key, rule) in &netns.rules {
-        if ![0, 32_766, 32_767].contains(&key.priority) {
-            lines.insert(format!("rule {key:?} {:?}", rule.verdict));
-        }
-    }
-    let permanent = netns
-        .neighbours
-        .iter()
-        .filter(|(_, neighbour)| neighbour.is_permanent());
-    for (key, neighbour) in permanent {
-        lines.insert(format!(
-            "neighbour {} {} {:?}",
-            key.dev, key.ip, neighbour.mac
-        ));
-    }
-    for listener in netns
-        .listeners
-        .iter()
-        .filter(|listener| [80, 9697].contains(&listener.port))
-    {
-        lines.insert(format!("listener {:?} {}", listener.addr, listener.port));
-    }
-    lines
-}
-
-/// Gives what is listened to in a DHCP namespace beside a router, which is meant.
-fn assert_namespace(scenario: &Scenario, ns: &NsName) -> BTreeSet<String> {
-    let (want, seen) = (&scenario.planned.want, &scenario.seen);
-    let (mut planned, there) = (lines(want, ns), lines(seen, ns));
-    let beside = |line: &String| line.starts_with("listener") && ns.as_str().starts_with("qdhcp-");
-    let only_planned: BTreeSet<String> = planned.difference(&there).cloned().collect();
-    let meant: BTreeSet<String> = only_planned.into_iter().filter(beside).collect();
-    planned.retain(|line| !meant.contains(line));
-    assert_same_lines(&format!("{ns}"), &planned, &there);
-    assert_tables(scenario, ns);
-    for (key, sysctl) in &want.netns[ns].sysctls {
-        let seen = seen.netns[ns]
-            .sysctls
-            .get(key)
-            .map(|sysctl| sysctl.value.as_str());
-        if let Some(seen) = seen {
-            assert_eq!(sysctl.value, seen, "{key} in {ns}");
-        }
-    }
-    meant
-}
-
-fn assert_tables(scenario: &Scenario, ns: &NsName) {
-    let (want, seen) = (&scenario.planned.want, &scenario.seen);
-    for family in [host::netns::Family::V4, host::netns::Family::V6] {
-        let text = |state: &HostState| {
-            let mut tables = state.netns[ns].iptables[&family].clone();
-            for chain in tables
-                .values_mut()
-                .flat_map(|table| table.chains.values_mut())
-            {
-                chain.counters.0 = None;
-            }
-            print_iptables(&tables)
-        };
-        let (want, seen) = (text(want), text(seen));
-        assert!(
-            want == seen,
-            "{ns} {family:?}\n--- planned\n{want}\n--- seen\n{seen}"
-        );
-    }
-}
-
-#[test]
-fn dhcp_namespaces_are_neutrons() {
-    let scenario = Scenario::load("vxlan-legacy-hybrid", "net");
-    assert!(
-        scenario.planned.notes.is_empty(),
-        "{:?}",
-        scenario.planned.notes
-    );
-    let mut beside_a_router = BTreeSet::new();
-    for ns in namespaces(&scenario, "qdhcp-") {
-        beside_a_router.extend(assert_namespace(&scenario, &ns));
-    }
-    let all = format!("listener {:?} 80", Some(IpAddr::from([169, 254, 169, 254])));
-    assert!(
-        beside_a_router.iter().all(|line| *line == all),
-        "{beside_a_router:?}"
-    );
+/// What is planned beside what was there; gives the kinds of difference.
+fn compared(scenario: &Scenario, prefixes: &[&str]) -> Met {
     let mut met = Met::default();
-    if !beside_a_router.is_empty() {
-        met.with("metadata-beside-a-router");
-    }
-    met.assert_meant(&["metadata-beside-a-router"]);
+    assert_eq!(scenario.planned.notes, []);
+    met.compare_namespaces(&scenario.planned.want, &scenario.seen, prefixes);
+    met
 }
 
 #[test]
-fn dnsmasq_and_its_files_are_neutrons() {
+fn dhcp_is_neutrons() {
     let scenario = Scenario::load("vxlan-legacy-hybrid", "net");
+    compared(&scenario, &["qdhcp-"]).assert_meant(&["metadata-beside-a-router"]);
     let (want, seen) = (&scenario.planned.want, &scenario.seen);
-    let mut compared = 0;
-    for (path, file) in &want.files {
-        let theirs = seen
-            .files
-            .get(path)
-            .unwrap_or_else(|| panic!("{path} is there"));
-        let set = |file: &host::process::File| -> BTreeSet<String> {
-            file.lines.iter().map(|line| line.text.clone()).collect()
-        };
-        assert_same_lines(path, &set(file), &set(theirs));
-        compared += 1;
-    }
-    assert_eq!(compared, 12, "four files for each of three networks");
-    for (key, process) in &want.processes {
-        let theirs = seen
-            .processes
-            .get(key)
-            .unwrap_or_else(|| panic!("{key} runs"));
-        assert_eq!(process.argv, theirs.argv, "{key}");
-    }
-    assert_eq!(want.processes.len(), 3);
+    assert_files(want, seen);
+    assert_servers(want, seen, &scenario.settings.state_path);
 }
 
 #[test]
 fn a_centralized_router_is_neutrons() {
     let scenario = Scenario::load("vxlan-legacy-hybrid", "net");
-    for ns in namespaces(&scenario, "qrouter-") {
-        assert_namespace(&scenario, &ns);
-        let netns = &scenario.planned.want.netns[&ns];
-        assert!(netns.routes[&MAIN].len() == 1, "one way out");
+    compared(&scenario, &["qrouter-"]);
+    let namespaces = scenario.planned.want.netns.iter();
+    let routers = namespaces.filter(|(ns, _)| ns.as_str().starts_with("qrouter-"));
+    for (ns, netns) in routers {
+        assert!(netns.routes[&MAIN].len() == 1, "one way out of {ns}");
     }
 }
 
@@ -195,67 +50,17 @@ fn distributed(host: &str, mode: plan::AgentMode) -> Scenario {
     })
 }
 
-/// The pair's MACs, and the addresses that the kernel makes of them, are chosen at random there and
-/// computed here; all else must be the same.
-fn without_pairs_macs(lines: BTreeSet<String>) -> BTreeSet<String> {
-    let has_mac = |line: &String| {
-        let link = line.starts_with("link rfp-") || line.starts_with("link fpr-");
-        let neighbour = line.starts_with("neighbour") && line.contains(" 169.254.88.13");
-        link || neighbour || line.starts_with("route 254 ::/0 Some(fe80::")
-    };
-    let (made, rest): (BTreeSet<_>, BTreeSet<_>) = lines.into_iter().partition(has_mac);
-    assert!(made.len() >= 2, "a link and a neighbour at least: {made:?}");
-    rest
-}
-
 #[test]
 fn a_distributed_router_on_a_compute_host_is_neutrons() {
     let scenario = distributed("c1", plan::AgentMode::Dvr);
-    assert!(
-        scenario.planned.notes.is_empty(),
-        "{:?}",
-        scenario.planned.notes
-    );
-    let mut met = Met::default();
-    for prefix in ["qrouter-", "fip-"] {
-        for ns in namespaces(&scenario, prefix) {
-            assert_tables(&scenario, &ns);
-            if lines(&scenario.planned.want, &ns) != lines(&scenario.seen, &ns) {
-                met.with("pair-macs");
-            }
-            let want = without_pairs_macs(lines(&scenario.planned.want, &ns));
-            let seen = without_pairs_macs(lines(&scenario.seen, &ns));
-            assert_same_lines(&format!("{ns}"), &want, &seen);
-        }
-    }
-    for ns in namespaces(&scenario, "qrouter-") {
-        for (key, sysctl) in &scenario.planned.want.netns[&ns].sysctls {
-            let seen = &scenario.seen.netns[&ns].sysctls[key];
-            if key == "net.ipv4.conf.default.send_redirects" && seen.value != sysctl.value {
-                met.with("no-redirects-by-default");
-            } else {
-                assert_eq!(sysctl.value, seen.value, "{key} in {ns}");
-            }
-        }
-    }
+    let met = compared(&scenario, &["qrouter-", "fip-"]);
     met.assert_meant(&["no-redirects-by-default", "pair-macs"]);
 }
 
 #[test]
-fn source_nat_of_a_distributed_router_is_neutrons() {
+fn a_distributed_router_on_the_network_node_is_neutrons() {
     let scenario = distributed("net", plan::AgentMode::DvrSnat);
-    for ns in namespaces(&scenario, "snat-") {
-        assert_namespace(&scenario, &ns);
-    }
-    let has_fip = |state: &host::HostState| {
-        let mut names = state.netns.keys();
-        names.any(|ns| ns.as_str().starts_with("fip-"))
-    };
-    let mut met = Met::default();
-    // No floating IP is here, so nothing is made for them.
-    if has_fip(&scenario.seen) && !has_fip(&scenario.planned.want) {
-        met.with("fip-namespace-only-where-needed");
-    }
+    let met = compared(&scenario, &["qrouter-", "snat-", "qdhcp-"]);
     met.assert_meant(&["fip-namespace-only-where-needed"]);
 }
 

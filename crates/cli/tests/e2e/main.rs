@@ -17,6 +17,7 @@ mod metadata;
 mod nova;
 mod operators;
 mod reach;
+mod recorded;
 #[path = "../../../plan/tests/reference/mod.rs"]
 mod reference;
 mod restarts;
@@ -25,5 +26,6 @@ mod routed;
 mod routers;
 mod services;
 mod spoofing;
+mod stock;
 mod takeover;
 mod underlay;

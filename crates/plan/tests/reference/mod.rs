@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod compare;
+pub(crate) mod services;
 
 use std::{
     collections::BTreeSet,
@@ -55,6 +56,12 @@ fn files_below(dir: &Path, at: &str, found: &mut snapshot::Files) {
     }
 }
 
+/// What a guest's DHCP client was told.
+pub(crate) fn recorded_lease(scenario: &str, guest: &str) -> String {
+    let path = folder(scenario).join(format!("udhcpc-{guest}.txt"));
+    fs::read_to_string(path).expect("a recorded lease")
+}
+
 /// The intent that the scenario's API answers describe.
 pub(crate) fn intent(scenario: &str) -> State {
     let mut files = snapshot::Files::new();
@@ -93,8 +100,22 @@ pub(crate) fn intent(scenario: &str) -> State {
     let documents = answers
         .iter()
         .filter(|(file, _)| !file.contains("-agents.json"));
-    let (state, notes) = import(documents.map(|(_, answer)| answer), served);
+    let (mut state, notes) = import(documents.map(|(_, answer)| answer), served);
     assert!(notes.is_empty(), "{notes:?}");
+    // The API does not show the MACs of distributed routers' hosts: these are the recorded ones.
+    if scenario.contains("dvr") {
+        for (host, mac) in [
+            ("net", "fa:16:3f:46:25:6a"),
+            ("c1", "fa:16:3f:8a:e9:59"),
+            ("c2", "fa:16:3f:4b:1a:d0"),
+        ] {
+            let mac_address = mac.parse().expect("a MAC");
+            state.put(Object::from(DvrMac {
+                host: host.into(),
+                mac_address,
+            }));
+        }
+    }
     state
 }
 
@@ -121,20 +142,6 @@ impl Scenario {
         set: impl Fn(&mut Settings, &mut Numbers),
     ) -> Self {
         let mut state = intent(scenario);
-        // The API does not show the MACs of distributed routers' hosts: these are the recorded ones.
-        if scenario.contains("dvr") {
-            for (host, mac) in [
-                ("net", "fa:16:3f:46:25:6a"),
-                ("c1", "fa:16:3f:8a:e9:59"),
-                ("c2", "fa:16:3f:4b:1a:d0"),
-            ] {
-                let mac_address = mac.parse().expect("a MAC");
-                state.put(Object::from(DvrMac {
-                    host: host.into(),
-                    mac_address,
-                }));
-            }
-        }
         change(&mut state);
         let loaded = snapshot::load(host, &recorded(scenario, host));
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);

@@ -1,0 +1,72 @@
+//! What agents make of the recorded intent on empty hosts is what a real Neutron had programmed
+//! there: read back with the tools, and compared line by line with what was recorded. Differences
+//! are those that `docs/compatibility.md` lists, and no others.
+
+use crate::reference::{
+    compare::Met,
+    recorded_lease,
+    services::{assert_files, assert_servers},
+};
+use crate::stock::Stock;
+use host::HostState;
+use host::netns::Family;
+use lab::topology::Addressing;
+
+/// The network node and c1 with its guests, made from nothing.
+fn made(scenario: &'static str, addressing: Addressing) -> Stock {
+    let mut stock = Stock::hosts(scenario);
+    for host in ["net", "c1"] {
+        stock.make(host);
+    }
+    stock.converges("net");
+    stock.plug_guests("c1", addressing);
+    stock.converges("c1");
+    stock
+}
+
+/// Bridges, ports, flows, filters and sets; then all that is in namespaces of these names.
+fn compare(stock: &Stock, met: &mut Met, host: &str, prefixes: &[&str]) -> HostState {
+    let ours = stock.collect(host);
+    stock.assert_is_recorded(met, host, &ours, &[Family::V4, Family::V6]);
+    met.compare_namespaces(&ours, &stock.recorded(host), prefixes);
+    ours
+}
+
+/// DHCP's files, and the servers that read them.
+fn compare_dhcp(stock: &Stock, net: &HostState) {
+    let recorded = stock.recorded("net");
+    assert_files(net, &recorded);
+    assert_servers(net, &recorded, &stock.state("net").display().to_string());
+}
+
+#[test]
+fn hosts_of_a_centralized_router_are_neutrons() {
+    let stock = made("vxlan-legacy-hybrid", Addressing::Dhcp);
+    let mut met = Met::default();
+    let net = compare(&stock, &mut met, "net", &["qdhcp-", "qrouter-"]);
+    compare_dhcp(&stock, &net);
+    compare(&stock, &mut met, "c1", &[]);
+    met.assert_meant(&["fixed-cookies", "metadata-beside-a-router"]);
+    for guest in ["red1", "red2", "green1"] {
+        let told = stock.sh("c1", &format!("cat /run/lab-lease-{guest}"));
+        assert_eq!(
+            told,
+            recorded_lease("vxlan-legacy-hybrid", guest),
+            "{guest}"
+        );
+    }
+}
+
+#[test]
+fn hosts_of_a_distributed_router_are_neutrons() {
+    let stock = made("vxlan-dvr-hybrid", Addressing::Static);
+    let mut met = Met::default();
+    let net = compare(&stock, &mut met, "net", &["qdhcp-", "qrouter-", "snat-"]);
+    compare_dhcp(&stock, &net);
+    compare(&stock, &mut met, "c1", &["qrouter-", "fip-"]);
+    met.assert_meant(&[
+        "fip-namespace-only-where-needed",
+        "no-redirects-by-default",
+        "pair-macs",
+    ]);
+}

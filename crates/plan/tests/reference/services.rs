@@ -1,0 +1,208 @@
+//! Namespaces, files and processes of DHCP servers and routers, planned or observed, beside those
+//! that a real Neutron left for the same intent: equal but for the kinds of difference that
+//! `docs/compatibility.md` lists.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use host::{
+    HostState, NsName,
+    iptables::print_iptables,
+    netns::{Family, MAIN, Netns, RouteKey},
+    process::File,
+};
+
+use super::{assert_same_lines, compare::Met};
+
+/// Where the recorded hosts keep the files of their services.
+const STATE: &str = "/var/lib/neutron";
+
+/// The namespaces with names of this beginning, which are the same in both states.
+fn namespaces(ours: &HostState, seen: &HostState, prefix: &str) -> Vec<NsName> {
+    let names = named(ours, prefix);
+    assert_eq!(names, named(seen, prefix), "namespaces {prefix}…");
+    assert!(!names.is_empty(), "the scenario has namespaces {prefix}…");
+    names
+}
+
+fn named(state: &HostState, prefix: &str) -> Vec<NsName> {
+    let names = state.netns.keys();
+    let names = names.filter(|ns| ns.as_str().starts_with(prefix));
+    names.cloned().collect()
+}
+
+impl Met {
+    /// What stands in all namespaces with names of these beginnings.
+    pub(crate) fn compare_namespaces(
+        &mut self,
+        ours: &HostState,
+        seen: &HostState,
+        prefixes: &[&str],
+    ) {
+        // Where no floating IP is, nothing is made for them.
+        let spared = named(ours, "fip-").is_empty() && !named(seen, "fip-").is_empty();
+        if spared {
+            self.with("fip-namespace-only-where-needed");
+        }
+        for prefix in prefixes {
+            for ns in namespaces(ours, seen, prefix) {
+                let (ours, seen) = (&ours.netns[&ns], &seen.netns[&ns]);
+                self.compare_lines(&ns, ours, seen, spared);
+                self.compare_settings(&ns, ours, seen);
+                assert_tables(&ns, ours, seen, spared);
+            }
+        }
+    }
+
+    fn compare_lines(&mut self, ns: &NsName, ours: &Netns, seen: &Netns, spared: bool) {
+        let (mut our_lines, mut their_lines) = (lines(ours), lines(seen));
+        if ns.as_str().starts_with("qdhcp-") {
+            let only_ours: Vec<_> = our_lines.difference(&their_lines).cloned().collect();
+            for line in only_ours.iter().filter(|line| **line == answers_metadata()) {
+                self.with("metadata-beside-a-router");
+                our_lines.remove(line);
+            }
+        }
+        if spared {
+            their_lines.retain(|line| !is_of_pair(line));
+        }
+        if our_lines != their_lines && our_lines.iter().any(|line| is_of_pair(line)) {
+            self.with("pair-macs");
+            our_lines = lines(&without_pairs_macs(ours));
+            their_lines = lines(&without_pairs_macs(seen));
+        }
+        assert_same_lines(&format!("{ns}"), &our_lines, &their_lines);
+    }
+
+    fn compare_settings(&mut self, ns: &NsName, ours: &Netns, seen: &Netns) {
+        for (key, sysctl) in &ours.sysctls {
+            let Some(seen) = seen.sysctls.get(key) else {
+                continue;
+            };
+            // Every device comes with what is set by default.
+            let may_redirect = key.ends_with(".send_redirects") && !key.contains(".all.");
+            if may_redirect && (&*sysctl.value, &*seen.value) == ("0", "1") {
+                self.with("no-redirects-by-default");
+            } else {
+                assert_eq!(sysctl.value, seen.value, "{key} in {ns}");
+            }
+        }
+    }
+}
+
+/// A line of the difference `metadata-beside-a-router`.
+fn answers_metadata() -> String {
+    format!("listener {:?} 80", Some(IpAddr::from([169, 254, 169, 254])))
+}
+
+/// Of the pair of devices between a router's namespace and the one of floating IPs.
+fn is_of_pair(line: &str) -> bool {
+    line.contains("rfp-") || line.contains("fpr-")
+}
+
+/// The pair's MACs are random there and computed here, and the kernel makes addresses of them.
+fn without_pairs_macs(netns: &Netns) -> Netns {
+    let mut netns = netns.clone();
+    let mut links = (*netns.links).clone();
+    for (_, link) in links.iter_mut().filter(|(name, _)| is_of_pair(name)) {
+        link.mac = None;
+    }
+    netns.links = links.into();
+    let neighbours = netns.neighbours.iter_mut();
+    for (_, neighbour) in neighbours.filter(|(key, _)| is_of_pair(&key.dev)) {
+        neighbour.mac = None;
+    }
+    let main = netns.routes.get_mut(&MAIN);
+    for (_, route) in main.into_iter().flatten() {
+        if matches!(route.via, Some(IpAddr::V6(via)) if via.is_unicast_link_local()) {
+            route.via = None;
+        }
+    }
+    netns
+}
+
+/// One comparable line for everything in a namespace, planned or seen: without what the kernel
+/// made by itself.
+fn lines(netns: &Netns) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for (key, addr) in &netns.addrs {
+        if addr.scope == "global" {
+            let (dev, net) = (&key.dev, key.net);
+            lines.insert(format!("address {dev} {net} {:?}", addr.broadcast));
+        }
+    }
+    for (table, routes) in &netns.routes {
+        for (RouteKey { dst, dev, .. }, route) in routes {
+            if route.proto == "static" {
+                let (via, scope) = (route.via, &route.scope);
+                lines.insert(format!("route {table} {dst} {via:?} {dev:?} {scope}"));
+            }
+        }
+    }
+    for (name, link) in netns.links.iter().filter(|(name, _)| *name != "lo") {
+        let (mac, mtu, up) = (link.mac, link.mtu, link.up);
+        lines.insert(format!("link {name} {mac:?} {mtu} {up}"));
+    }
+    for (key, rule) in &netns.rules {
+        if ![0, 32_766, 32_767].contains(&key.priority) {
+            lines.insert(format!("rule {key:?} {:?}", rule.verdict));
+        }
+    }
+    for (key, neighbour) in &netns.neighbours {
+        if neighbour.is_permanent() {
+            let (dev, ip, mac) = (&key.dev, key.ip, neighbour.mac);
+            lines.insert(format!("neighbour {dev} {ip} {mac:?}"));
+        }
+    }
+    for listener in &netns.listeners {
+        if [80, 9697].contains(&listener.port) {
+            lines.insert(format!("listener {:?} {}", listener.addr, listener.port));
+        }
+    }
+    lines
+}
+
+fn assert_tables(ns: &NsName, ours: &Netns, seen: &Netns, spared: bool) {
+    for family in [Family::V4, Family::V6] {
+        let rules = |netns: &Netns| -> Vec<String> {
+            let mut tables = netns.iptables[&family].clone();
+            let chains = tables.values_mut();
+            for chain in chains.flat_map(|table| table.chains.values_mut()) {
+                chain.counters.0 = None;
+            }
+            let text = print_iptables(&tables);
+            let rules = text.lines().map(str::to_owned);
+            rules.filter(|rule| !spared || !is_of_pair(rule)).collect()
+        };
+        let (ours, seen) = (rules(ours).join("\n"), rules(seen).join("\n"));
+        assert!(
+            ours == seen,
+            "{ns} {family:?}\n--- ours\n{ours}\n--- seen\n{seen}"
+        );
+    }
+}
+
+/// Four files for each of three networks, line for line the same in any order.
+pub(crate) fn assert_files(ours: &HostState, seen: &HostState) {
+    for (path, file) in &ours.files {
+        let theirs = seen.files.get(path);
+        let theirs = theirs.unwrap_or_else(|| panic!("{path} is there"));
+        let lines = |file: &File| file.lines.iter().map(|line| line.text.clone()).collect();
+        assert_same_lines(path, &lines(file), &lines(theirs));
+    }
+    assert_eq!(ours.files.len(), 12, "{:?}", ours.files.keys());
+}
+
+/// A DHCP server for each of three networks, with the same arguments; ours keeps its files here.
+pub(crate) fn assert_servers(ours: &HostState, seen: &HostState, state: &str) {
+    let servers = |host: &HostState| -> BTreeSet<String> {
+        let processes = host.processes.iter();
+        let servers = processes.filter(|(key, _)| key.starts_with("dnsmasq "));
+        servers.map(|(_, server)| server.argv.join(" ")).collect()
+    };
+    let ours: BTreeSet<String> = servers(ours)
+        .into_iter()
+        .map(|line| line.replace(state, STATE))
+        .collect();
+    assert_same_lines("DHCP servers", &ours, &servers(seen));
+    assert_eq!(ours.len(), 3);
+}
