@@ -2,6 +2,7 @@
 //! what was read is believed until an event puts it in doubt, and everything is read anew when the
 //! slow timer says so.
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use host::diff::diff;
 use host::iptables::{Rule, Target};
@@ -15,6 +16,7 @@ use crate::filters::{self, Filters, script::Middle};
 use crate::openflow::{Heard, Ports};
 use crate::ours;
 use crate::ovsdb::{Ovsdb, observe::Bridges, write};
+use crate::services::{Services, Wake};
 use crate::switches::Switches;
 
 /// Something that did not work, with what it was for.
@@ -57,7 +59,7 @@ pub struct Machine {
     switches: Switches,
     /// The host's own.
     filters: filters::Known,
-    pub services: crate::services::Services,
+    pub services: Services,
 }
 
 impl Machine {
@@ -67,13 +69,15 @@ impl Machine {
         wake: impl Fn() + Send + Sync + 'static,
         heard: impl Fn(&str, Heard) + Send + Sync + 'static,
     ) -> Machine {
+        let wake: Wake = Arc::new(wake);
+        let changed = wake.clone();
         Machine {
             host: config.host.clone(),
-            ovsdb: Ovsdb::start(config.ovsdb.clone(), wake),
+            ovsdb: Ovsdb::start(config.ovsdb.clone(), move || changed()),
             bridges: Bridges::default(),
             switches: Switches::new(config.switch_dir(), others(config), heard),
             filters: filters::Known::of(NsName::root(), filters::Sets::Used),
-            services: crate::services::Services::new(config),
+            services: Services::new(config, wake),
         }
     }
 

@@ -2,6 +2,7 @@
 //! processes that outlive the agent, listeners for metadata.
 mod connections;
 mod ears;
+mod ends;
 mod files;
 mod inside;
 mod process;
@@ -21,6 +22,9 @@ use crate::machine::Problem;
 use crate::metadata::{self, Metadata};
 use crate::netns;
 
+pub use ends::Wake;
+
+use ends::Ends;
 use inside::{Inside, part};
 
 /// So many namespaces are read or changed at the same time: each has programs running for it.
@@ -33,18 +37,21 @@ pub struct Services {
     prefixes: Vec<&'static str>,
     state: PathBuf,
     known: BTreeMap<NsName, Inside>,
+    ends: Ends,
     metadata: Option<Metadata>,
     view: tokio::sync::watch::Sender<Shared<View>>,
 }
 
 impl Services {
-    pub fn new(config: &Config) -> Services {
+    /// `wake` is called when a process that was found has ended.
+    pub fn new(config: &Config, wake: Wake) -> Services {
         let (view, views) = tokio::sync::watch::channel(Shared::<View>::default());
         Services {
             active: config.has(Role::Dhcp) || config.has(Role::L3),
             prefixes: prefixes(config),
             state: config.state_dir.clone(),
             known: BTreeMap::new(),
+            ends: Ends::new(wake),
             metadata: config
                 .has(Role::Metadata)
                 .then(|| Metadata::new(metadata_settings(config), views)),
@@ -108,6 +115,7 @@ impl Services {
         self.read(want, seen, problems).await;
         files::observe(&self.state, want, seen);
         process::observe(&self.state, want, seen);
+        self.ends.wait_for(seen.processes.values());
     }
 
     async fn read(&mut self, want: &HostState, seen: &mut HostState, problems: &mut Vec<Problem>) {
