@@ -2,10 +2,14 @@
 //! port a device, and gives each finding the object behind it. Read from the API's own JSON
 //! (`ports.json`, `networks.json`, … of a snapshot), so that a stock Neutron serves as well.
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
+use host::ParseError;
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 /// The part of intent that a walk needs. Empty when a snapshot has no `api` folder.
 #[derive(Clone, Debug, Default)]
@@ -158,11 +162,23 @@ pub struct Agent {
 
 /// A document of the API that could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("{name}: not what the API answers for {collection}")]
+#[error("api/{name}: {error}")]
 pub struct CloudError {
     pub name: String,
-    pub collection: String,
-    pub source: serde_json::Error,
+    pub error: ParseError,
+}
+
+impl CloudError {
+    fn new(name: &str, error: &serde_json::Error) -> CloudError {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = error.to_string().replace(&place, "");
+        // Ahead of the first byte, and past the last of an empty text, serde_json counts from 0.
+        let (line, offset) = (error.line().max(1), error.column().saturating_sub(1));
+        CloudError {
+            name: name.to_owned(),
+            error: ParseError::new(line, offset, message),
+        }
+    }
 }
 
 impl Cloud {
@@ -296,25 +312,111 @@ impl Port {
     }
 }
 
+/// One document of the API, whatever is in it.
+pub(crate) fn document(name: &str, text: &str) -> Result<serde_json::Value, CloudError> {
+    serde_json::from_str(text).map_err(|error| CloudError::new(name, &error))
+}
+
 /// The resources of a collection by id, whether or not its key wraps them.
 fn by_id<T: for<'de> Deserialize<'de>>(
     name: &str,
     text: &str,
-    collection: &str,
+    collection: &'static str,
     id: impl Fn(&T) -> &String,
 ) -> Result<BTreeMap<String, T>, CloudError> {
-    let bad = |source| CloudError {
-        name: name.to_owned(),
-        collection: collection.to_owned(),
-        source,
-    };
-    let mut value: serde_json::Value = serde_json::from_str(text).map_err(bad)?;
-    if let Some(inner) = value.get_mut(collection) {
-        value = inner.take();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let rows = Rows(collection, PhantomData::<T>).deserialize(&mut reader);
+    let rows = rows.and_then(|rows| reader.end().map(|()| rows));
+    let rows = rows.map_err(|error| CloudError::new(name, &error))?;
+    let by_id = rows.into_iter().map(|row| (id(&row).clone(), row));
+    Ok(by_id.collect())
+}
+
+/// Reads a collection's rows where they stand in the text, so that what is wrong with one has a
+/// line and a column.
+struct Rows<T>(&'static str, PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Rows<T> {
+    type Value = Vec<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Vec<T>, D::Error> {
+        reader.deserialize_any(self)
     }
-    let rows: Vec<T> = serde_json::from_value(value).map_err(bad)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (id(&row).clone(), row))
-        .collect())
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Rows<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list, or an object with one as {}", self.0)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut rows = Vec::new();
+        while let Some(row) = list.next_element()? {
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Vec<T>, A::Error> {
+        let mut rows = None;
+        while let Some(key) = object.next_key::<String>()? {
+            if key == self.0 {
+                rows = Some(object.next_value()?);
+            } else {
+                object.next_value::<IgnoredAny>()?;
+            }
+        }
+        rows.ok_or_else(|| A::Error::missing_field(self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, text: &str) -> String {
+        let read = Cloud::default().read(name, text);
+        read.expect_err("not what the API answers").to_string()
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_answer_has_a_place_in_it() {
+        let text = "{\"ports\": [\n  {\"id\": \"1\"},\n  {\"id\": 2}\n]}";
+        assert_eq!(
+            refused("ports.json", text),
+            "api/ports.json: line 3, column 10: invalid type: integer `2`, expected a string"
+        );
+        assert_eq!(
+            refused("routers.json", "{\"ports\": []}"),
+            "api/routers.json: line 1, column 13: missing field `routers`"
+        );
+        assert_eq!(
+            refused("networks.json", "7"),
+            "api/networks.json: line 1, column 1: invalid type: integer `7`, expected a list, or \
+             an object with one as networks"
+        );
+        assert_eq!(
+            refused("ports.json", ""),
+            "api/ports.json: line 1, column 1: EOF while parsing a value"
+        );
+        let error = document("quotas.json", "{\"quotas\": [}").expect_err("no JSON");
+        assert_eq!(
+            error.to_string(),
+            "api/quotas.json: line 1, column 13: expected value"
+        );
+    }
+
+    #[test]
+    fn a_list_may_stand_alone() {
+        for text in [
+            "[{\"id\": \"1\"}]",
+            "{\"more\": {}, \"ports\": [{\"id\": \"1\"}]}",
+        ] {
+            let mut cloud = Cloud::default();
+            cloud.read("ports.json", text).expect("ports");
+            assert_eq!(cloud.ports.keys().collect::<Vec<_>>(), ["1"]);
+        }
+    }
 }

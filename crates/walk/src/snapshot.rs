@@ -6,7 +6,7 @@ use std::sync::Arc;
 use host::HostState;
 use serde_json::Value;
 
-use crate::cloud::Cloud;
+use crate::cloud::{self, Cloud};
 use crate::world::World;
 
 /// A world out of a folder's files, and what could not be read.
@@ -35,13 +35,16 @@ impl Parts {
     pub fn read(files: &BTreeMap<String, String>) -> Parts {
         let mut parts = Parts::default();
         for (path, text) in files {
-            let Some(name) = path.strip_prefix("api/") else {
+            let name = path.strip_prefix("api/");
+            let Some(name) = name.filter(|name| name.ends_with(".json")) else {
                 continue;
             };
-            if let Err(error) = parts.cloud.read(name, text) {
-                parts.problems.push(error.to_string());
-            } else if let Ok(document) = serde_json::from_str(text) {
-                parts.documents.insert(name.to_owned(), document);
+            let read = parts.cloud.read(name, text);
+            match read.and_then(|()| cloud::document(name, text)) {
+                Ok(document) => {
+                    parts.documents.insert(name.to_owned(), document);
+                }
+                Err(error) => parts.problems.push(error.to_string()),
             }
         }
         for name in host_names(files) {
