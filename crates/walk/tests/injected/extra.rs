@@ -212,6 +212,41 @@ fn nothing_leads_to_the_filters() {
     );
 }
 
+/// A rule that should be last is first, alone or also where it belongs.
+#[test]
+fn what_no_rule_allows_is_discarded_before_rules_are_asked() {
+    let path = "c2/ns-root/iptables-save.txt";
+    let chain = "-A neutron-openvswi-i954df716-c ";
+    let healthy_hand = healthy(LEGACY);
+    let last = healthy_hand.line(path, &[chain, "Send unmatched traffic"]);
+    let invalid = healthy_hand.line(path, &[chain, "INVALID"]);
+    let probes = [
+        ("red1 > green2 tcp 22", Lost, last.as_str()),
+        ("green1 > green2 icmp", Lost, last.as_str()),
+        ("green2 > red1 icmp", Unanswered, last.as_str()),
+        ("red1 > red3 icmp", Fine, ""),
+    ];
+    let mut twice = healthy_hand.clone();
+    twice.insert(path, chain, &last);
+    check(&twice, &probes);
+    let mut moved = healthy_hand.clone();
+    moved.without(path, &[&last]);
+    moved.insert(path, chain, &last);
+    check(&moved, &probes);
+
+    // What changes places with one that does the same matters to nobody.
+    let mut harmless = healthy_hand;
+    harmless.without(path, &[&invalid]);
+    harmless.insert(path, "-A neutron-openvswi-i954df716-c -p icmp", &invalid);
+    check(
+        &harmless,
+        &[
+            ("red1 > green2 tcp 22", Fine, ""),
+            ("green1 > green2 icmp", Fine, ""),
+        ],
+    );
+}
+
 #[test]
 fn forwarding_is_closed_on_a_host() {
     let mut hand = healthy(LEGACY);
