@@ -6,7 +6,7 @@ use host::netns::Link;
 use host::ovs::Interface;
 
 use crate::packet::Packet;
-use crate::routing::{self, Query};
+use crate::routing::{self, NoWay, Query};
 use crate::world::{World, is_tunnel, option_ip};
 
 /// Why a frame did not come out at the far end.
@@ -120,8 +120,26 @@ fn leaves(
     };
     let way = match routing::lookup(root, query) {
         _ if root.routes.is_empty() => None,
-        Ok(hit) => hit.out(remote).map(|(dev, _)| dev.to_owned()),
-        Err(_) => return Err(lost(format!("{host} has no route to {remote}"))),
+        Ok(hit) => {
+            let way = hit.out(remote).map(|(dev, _)| dev.to_owned());
+            // Who is on the subnet of the tunnel's address is not reached by another device.
+            let astray = way.as_ref().filter(|dev| **dev != key.dev);
+            if let Some(dev) = astray.filter(|_| key.net.contains(&remote)) {
+                return Err(Lost {
+                    what: format!("{host} sends to {remote} by {dev}, and not by {}", key.dev),
+                    rule: Some(hit.text()),
+                });
+            }
+            way
+        }
+        Err(no_way) => {
+            let rule = match no_way {
+                NoWay::Refused(rule) => Some(rule),
+                NoWay::NoRoute | NoWay::Unknown(_) => None,
+            };
+            let what = format!("{host} has no route to {remote}");
+            return Err(Lost { what, rule });
+        }
     };
     let outer = outer_size(interface, packet);
     for (dev, link) in devices(world, host, way.as_deref().unwrap_or(&key.dev)) {

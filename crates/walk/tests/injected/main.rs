@@ -28,6 +28,8 @@ enum Ends {
 use Ends::{ByAnother, Fine, Lost, Unanswered};
 
 const LEGACY: &str = "00-healthy-legacy-hybrid";
+/// Its router, on its host.
+const ROUTER: &str = "net/ns-qrouter-a19a342b-9c1a-4f39-84e2-0692986146cd";
 const DISTRIBUTED: &str = "30-healthy-dvr-hybrid";
 const NATIVE: &str = "40-healthy-legacy-ovsfw";
 
@@ -105,4 +107,7 @@ fn check(hand: &Hand, probes: &[Probe<'_>]) {
 mod devices;
 mod extra;
 mod namespaces;
+mod several;
+mod sizes;
 mod switch;
+mod underlay;

@@ -1,8 +1,6 @@
 //! Routers and servers: their devices, routes, settings, rules and programs.
 use super::*;
 
-const ROUTER: &str = "net/ns-qrouter-a19a342b-9c1a-4f39-84e2-0692986146cd";
-
 #[test]
 fn a_routers_inner_device_is_down() {
     let mut hand = healthy(LEGACY);

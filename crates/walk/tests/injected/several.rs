@@ -1,0 +1,111 @@
+//! One fault that shows in several flows: a member of a group, a network's number, a guest's MAC.
+use super::*;
+
+#[test]
+fn a_member_of_a_remote_group_is_missing_in_flows() {
+    let mut hand = healthy(NATIVE);
+    hand.without(
+        "c1/flows-br-int.names.txt",
+        &["nw_src=10.2.2.12 actions=conjunction"],
+    );
+    check(
+        &hand,
+        &[
+            (
+                "green2 > red1 tcp 8000",
+                Lost,
+                "MISSING cookie=0x233b235520c94d51, table=82, priority=73,ct_state=+new-est,ip,reg6=0x1,nw_src=10.2.2.12 ",
+            ),
+            ("green1 > red1 tcp 8000", Fine, ""),
+            ("red1 > green2 tcp 22", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_host_has_another_number_for_a_network() {
+    for case in [LEGACY, NATIVE] {
+        let mut hand = healthy(case);
+        let flow = hand.line("c2/flows-br-tun.names.txt", &["table=4", "4097->vlan_vid"]);
+        let number = flow.split_once("tun_id=").expect("a number").1;
+        let number = number.split(' ').next().expect("a number").to_owned();
+        hand.replace_all("c2/flows-br-tun.names.txt", &number, "0x999");
+        check(
+            &hand,
+            &[
+                ("red1 > red3 icmp", Lost, &flow.replace(&number, "0x999")),
+                ("red3 > dhcp", Lost, "cookie="),
+                ("red1 > red2 icmp", Fine, ""),
+                ("green1 > green2 icmp", Fine, ""),
+            ],
+        );
+    }
+}
+
+/// `ovs-vsctl set port` of the tag and of what Neutron keeps beside it.
+#[test]
+fn a_port_is_in_anothers_network_and_says_so() {
+    let mut hand = healthy(LEGACY);
+    let mut rows: Vec<String> = hand.0["c1/ovsdb-Port.txt"]
+        .split("\n\n")
+        .map(str::to_owned)
+        .collect();
+    let row = rows
+        .iter_mut()
+        .find(|row| row.contains("qvo8852251e-44"))
+        .expect("its row");
+    *row = row
+        .replace("tag=\"2\"", "tag=\"1\"")
+        .replace("tag                 : 2", "tag                 : 1");
+    hand.0
+        .insert("c1/ovsdb-Port.txt".to_owned(), rows.join("\n\n"));
+    hand.0.remove("c1/ovsdb-Port.json");
+    let port = "Port qvo8852251e-44 tag: 1";
+    check(
+        &hand,
+        &[
+            ("green1 > green2 icmp", Lost, port),
+            ("red2 > green1 icmp", Lost, port),
+            ("red1 > red2 icmp", Fine, ""),
+            ("red1 > green2 icmp", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn the_native_firewall_knows_a_guest_by_another_mac() {
+    let mut hand = healthy(NATIVE);
+    let flows = "c1/flows-br-int.names.txt";
+    hand.replace_all(
+        flows,
+        "dl_src=fa:16:3e:00:00:12",
+        "dl_src=fa:16:3e:00:00:99",
+    );
+    check(
+        &hand,
+        &[
+            (
+                "red2 > red3 icmp",
+                Lost,
+                "cookie=0x233b235520c94d51, table=71, priority=95,arp,",
+            ),
+            ("red1 > red3 icmp", Fine, ""),
+        ],
+    );
+}
+
+#[test]
+fn a_guest_is_known_at_another_host() {
+    let mut hand = healthy(LEGACY);
+    let flows = "c1/flows-br-tun.names.txt";
+    let flow = hand.line(flows, &["table=20", "dl_dst=fa:16:3e:00:00:14"]);
+    let wrong = flow.replace("0a1e000d", "0a1e000b");
+    hand.replace(flows, &flow, &wrong);
+    check(
+        &hand,
+        &[
+            ("red1 > red3 icmp", Lost, &wrong),
+            ("red1 > outside icmp", Fine, ""),
+        ],
+    );
+}
