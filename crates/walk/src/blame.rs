@@ -16,6 +16,9 @@ pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
         .chain(&stale)
         .filter(|d| !healthy || d.kind != Kind::Extra || d.filters);
     let differences: Vec<&Difference> = counted.collect();
+    if differences.is_empty() {
+        return None;
+    }
     let before = seen.outcome();
     if healthy && without(world, plan, differences.iter().copied()).outcome() == before {
         return None;

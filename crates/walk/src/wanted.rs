@@ -112,9 +112,9 @@ fn as_found(have: &HostState, want: &mut HostState) {
     let found: BTreeMap<String, host::Mac> = have
         .netns
         .values()
-        .flat_map(|ns| &ns.links)
-        .filter(|(dev, _)| pair(dev))
-        .filter_map(|(dev, link)| Some((dev.clone(), link.mac?)))
+        .flat_map(|ns| ns.links.iter().map(move |(dev, link)| (ns, dev, link)))
+        .filter(|(_, dev, _)| pair(dev))
+        .filter_map(|(ns, dev, link)| Some((dev.clone(), made_with(have, ns, dev, link.mac?))))
         .collect();
     for netns in want.netns.values_mut() {
         for (dev, link) in netns.links.iter_mut().filter(|(dev, _)| pair(dev)) {
@@ -135,6 +135,21 @@ fn as_found(have: &HostState, want: &mut HostState) {
             }
         }
     }
+}
+
+/// The MAC that a device of a pair was made with: what the far end remembers, where the device's
+/// own link-local address, which the kernel made of it, says the same.
+fn made_with(have: &HostState, ns: &Netns, dev: &str, now: host::Mac) -> host::Mac {
+    let neighbours = have.netns.values().flat_map(|ns| &ns.neighbours);
+    let by_far_end = |key: &NeighbourKey| other_end(&key.dev).as_deref() == Some(dev);
+    let mut known = neighbours.filter(|(key, n)| n.is_permanent() && by_far_end(key));
+    let first = known.find_map(|(_, neighbour)| neighbour.mac);
+    let made = |mac: &host::Mac| {
+        let own = IpAddr::from(mac.link_local());
+        let mut addrs = ns.addrs.keys();
+        addrs.any(|key| key.dev == dev && key.net.addr() == own)
+    };
+    first.filter(made).unwrap_or(now)
 }
 
 /// The other device of a distributed router's pair.

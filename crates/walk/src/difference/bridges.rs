@@ -245,14 +245,34 @@ fn options(
     );
 }
 
-/// The cookie that most flows of a bridge carry: a flow that is missing would carry it too.
-fn cookie(bridge: &Bridge) -> u64 {
+/// The cookie that a missing flow would carry: that of the flow of its table that has the most in
+/// common with it, what few have in common counting more; else the one that most have.
+fn cookie(bridge: &Bridge, missing: &FlowKey) -> u64 {
+    let table = || {
+        bridge
+            .flows
+            .iter()
+            .filter(|(key, _)| key.table == missing.table)
+    };
+    let fields = &missing.matches.fields;
+    let same = |key: &FlowKey, field| key.matches.fields.get(field) == fields.get(field);
+    let weight = |field| {
+        let count = table().filter(|(key, _)| same(key, field)).count();
+        1_000_000 / (count as u64).max(1)
+    };
+    let weights: Vec<_> = fields.keys().map(|field| (field, weight(field))).collect();
+    let alike = |key: &FlowKey| -> u64 {
+        let shared = weights.iter().filter(|(field, _)| same(key, field));
+        shared.map(|(_, weight)| weight).sum()
+    };
     let mut count: BTreeMap<u64, usize> = BTreeMap::new();
     for flow in bridge.flows.values() {
         *count.entry(flow.cookie).or_default() += 1;
     }
-    let most = count.into_iter().max_by_key(|(_, n)| *n);
-    most.map_or(0, |(cookie, _)| cookie)
+    let best = table().map(|(key, flow)| (alike(key), count[&flow.cookie], flow.cookie));
+    let most = || count.iter().map(|(cookie, n)| (0, *n, *cookie));
+    let found = best.max().or_else(|| most().max());
+    found.map_or(0, |(_, _, cookie)| cookie)
 }
 
 fn is_learned(flow: &Flow) -> bool {
@@ -263,7 +283,6 @@ fn flows(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<D
     if want.flows.is_empty() || have.flows.is_empty() {
         return;
     }
-    let cookie = cookie(have);
     let missing: Vec<_> = want
         .flows
         .iter()
@@ -278,12 +297,14 @@ fn flows(host: &str, name: &str, have: &Bridge, want: &Bridge, found: &mut Vec<D
         if let Some(now) = have.flows.get(key)
             && plain(&now.actions) != plain(&flow.actions)
         {
-            let pair = ((key, now), (key, &with_cookie(flow, cookie)));
-            found.push(changed(host, name, pair));
+            let mut flow = with_cookie(flow, now.cookie);
+            order_as_others(have, key.table, &mut flow.actions);
+            found.push(changed(host, name, ((key, now), (key, &flow))));
         }
     }
     for (key, flow) in missing {
-        let flow = with_cookie(flow, cookie);
+        let mut flow = with_cookie(flow, cookie(have, key));
+        order_as_others(have, key.table, &mut flow.actions);
         let like = extra
             .iter()
             .position(|(other, now)| resembles((key, &flow), (other, now)));
@@ -343,6 +364,30 @@ fn plain(actions: &[Action]) -> Vec<Action> {
         group.sort();
     }
     actions
+}
+
+/// Outputs that follow each other are in any order, which is the same in all flows of a table:
+/// one that is missing would be as the others are.
+fn order_as_others(bridge: &Bridge, table: u8, actions: &mut [Action]) {
+    let is_output = |a: &Action| matches!(a, Action::Output(_));
+    let flows = || bridge.flows.iter().filter(|(key, _)| key.table == table);
+    for group in actions.chunk_by_mut(|a, b| is_output(a) && is_output(b)) {
+        let order = flows().find_map(|(_, flow)| {
+            let places = group
+                .iter()
+                .map(|out| flow.actions.iter().position(|a| a == out));
+            places.collect::<Option<Vec<usize>>>()
+        });
+        if let Some(order) = order.filter(|_| group.len() > 1) {
+            let mut ordered: Vec<_> = order.into_iter().zip(group.to_vec()).collect();
+            ordered.sort_by_key(|(place, _)| *place);
+            let ordered = ordered.into_iter().map(|(_, out)| out);
+            group
+                .iter_mut()
+                .zip(ordered)
+                .for_each(|(slot, out)| *slot = out);
+        }
+    }
 }
 
 fn changed(

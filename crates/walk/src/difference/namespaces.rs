@@ -2,7 +2,8 @@
 use std::sync::Arc;
 
 use host::netns::{
-    Addr, AddrKey, Link, Netns, Route, RouteKey, RuleAction, print_ip_rule, print_neighbour,
+    Addr, AddrKey, Link, Netns, Route, RouteKey, RuleAction, RuleKey, print_ip_rule,
+    print_neighbour,
 };
 use host::{HostState, NsName};
 
@@ -10,6 +11,7 @@ use super::filters::{self, Spot};
 use super::{Difference, Kind, restore};
 use crate::routing::by_kernel;
 use crate::text;
+use crate::wanted::is_stock;
 
 const LOCAL: u32 = 255;
 
@@ -27,7 +29,7 @@ pub(super) fn compare(have: &HostState, want: &Arc<HostState>, found: &mut Vec<D
         addresses(spot, netns, wanted, found);
         extra_addresses(spot, netns, wanted, found);
         routes(spot, netns, wanted, found);
-        rules(spot, netns, wanted, found);
+        rules(spot, netns, wanted, is_stock(have), found);
         neighbours(spot, netns, wanted, found);
         sysctls(spot, netns, wanted, found);
     }
@@ -275,13 +277,30 @@ fn extra_routes((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Ve
     }
 }
 
-fn rules((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
+/// Neutron chooses the priority of a floating IP's rule as it likes: that of one which is gone is
+/// not known.
+fn without_choice(key: &RuleKey, text: String) -> String {
+    let of_one = key
+        .from
+        .filter(|from| from.prefix_len() == from.max_prefix_len());
+    match (of_one, text.split_once(":\t")) {
+        (Some(_), Some((_, rest))) => rest.to_owned(),
+        _ => text,
+    }
+}
+
+fn rules(
+    (host, ns): Spot<'_>,
+    have: &Netns,
+    want: &Netns,
+    stock: bool,
+    found: &mut Vec<Difference>,
+) {
     if have.rules.is_empty() {
         return;
     }
     let spot = (host, ns.as_str(), "");
-    let undo_with = |old: Option<host::netns::RuleKey>,
-                     new: Option<(host::netns::RuleKey, RuleAction)>| {
+    let undo_with = |old: Option<RuleKey>, new: Option<(RuleKey, RuleAction)>| {
         let at = ns.clone();
         move |state: &mut HostState| {
             let rules = &mut state.netns_mut(at.clone()).rules;
@@ -309,6 +328,10 @@ fn rules((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Diffe
             }
             None => {
                 let undo = undo_with(None, new);
+                let good = match stock {
+                    true => without_choice(key, good),
+                    false => good,
+                };
                 found.push(Difference::new(spot, Kind::Missing, good, undo).because(&action.why));
             }
         }

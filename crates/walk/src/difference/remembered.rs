@@ -9,7 +9,7 @@ use host::{HostState, names};
 
 use super::{Difference, Kind};
 use crate::cloud::Port;
-use crate::world::World;
+use crate::world::{World, is_tunnel};
 
 const BRIDGE: &str = "br-int";
 
@@ -34,7 +34,8 @@ pub(super) fn find(world: &World, have: &HostState, found: &mut Vec<Difference>)
         let own = [names::qvo(&guest.id), names::tap(&guest.id)];
         let plugged = own.iter().any(|name| bridge.interface(name).is_some());
         let of_a_guest = port.starts_with("qvo") || port.starts_with("tap");
-        if own.iter().any(|name| name == port) || !(plugged || of_a_guest) {
+        let astray = plugged || of_a_guest || leaves_tunnels(world, have, guest, port);
+        if own.iter().any(|name| name == port) || !astray {
             continue;
         }
         let gone = *key;
@@ -45,6 +46,20 @@ pub(super) fn find(world: &World, have: &HostState, found: &mut Vec<Difference>)
         let text = line(bridge, key, entry);
         found.push(Difference::new(spot, Kind::Extra, text, undo));
     }
+}
+
+/// Does a port lead to a bridge without tunnels, where the guest's network is reached by them?
+fn leaves_tunnels(world: &World, have: &HostState, guest: &Port, port: &str) -> bool {
+    let bridge = &have.bridges[BRIDGE];
+    let peer = bridge.interface(port).and_then(|i| i.options.get("peer"));
+    let beyond = peer.and_then(|peer| {
+        let mut bridges = have.bridges.values();
+        bridges.find(|other| other.interface(peer).is_some())
+    });
+    let network = world.cloud.networks.get(&guest.network_id);
+    let kind = network.and_then(|n| n.network_type.as_deref());
+    let tunnelled = kind.is_some_and(|kind| ["vxlan", "gre", "geneve"].contains(&kind));
+    tunnelled && beyond.is_some_and(|other| !other.interfaces().any(|(_, i)| is_tunnel(i)))
 }
 
 fn name_of<'a>(bridge: &'a Bridge, port: &'a PortRef) -> Option<&'a str> {

@@ -91,7 +91,8 @@ impl Trace {
         let end = |loss: &Loss| {
             let step = &loss.step;
             let rule = step.rule.as_deref().unwrap_or(&step.what);
-            format!("{} {} {rule}", step.host, step.place)
+            let asked = loss.arp.as_deref().unwrap_or("");
+            format!("{} {} {rule} {asked}", step.host, step.place)
         };
         let losses = [&self.lost, &self.reply_lost];
         Outcome {

@@ -14,7 +14,7 @@ const BRIDGE: &str = "br-int";
 /// Does a host filter in br-int?
 pub(super) fn is_used(have: &HostState) -> bool {
     let bridge = have.bridges.get(BRIDGE);
-    bridge.is_some_and(|b| b.flows.keys().filter(|k| k.table == 71).count() > 1)
+    bridge.is_some_and(|b| b.flows.keys().any(|key| (71..=94).contains(&key.table)))
 }
 
 /// One guest's port, in the numbers of its host.

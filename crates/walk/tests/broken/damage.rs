@@ -103,23 +103,28 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 
 /// Something of the same kind that is not it: a number, a MAC, an address.
 fn other(value: &str) -> Option<String> {
-    let plain = value.trim_matches('"');
-    if plain.contains(':') {
-        let (start, end) = plain.rsplit_once(':')?;
-        let byte = u8::from_str_radix(end, 16).ok()? ^ 0x80;
-        return Some(format!("{start}:{byte:02x}"));
-    }
-    if let Some(hex) = plain.strip_prefix("0x") {
-        let number = u64::from_str_radix(hex, 16).ok()?;
-        return Some(format!("{:#x}", number ^ 0x80));
-    }
-    if plain.contains('.') {
-        let (start, end) = plain.rsplit_once('.')?;
-        let byte: u8 = end.parse().ok()?;
-        return Some(format!("{start}.{}", byte ^ 0x40));
-    }
-    let number: u32 = plain.parse().ok()?;
-    Some((number ^ 0x20).to_string())
+    others(value).next()
+}
+
+/// All that differ from it in one bit.
+fn others(value: &str) -> impl Iterator<Item = String> {
+    let plain = value.trim_matches('"').to_owned();
+    [5, 7, 6, 4, 3].into_iter().filter_map(move |bit| {
+        if let Some((start, end)) = plain.rsplit_once(':') {
+            let byte = u8::from_str_radix(end, 16).ok()? ^ (1 << bit);
+            return Some(format!("{start}:{byte:02x}"));
+        }
+        if let Some(hex) = plain.strip_prefix("0x") {
+            let number = u64::from_str_radix(hex, 16).ok()?;
+            return Some(format!("{:#x}", number ^ (1 << bit)));
+        }
+        if let Some((start, end)) = plain.rsplit_once('.') {
+            let byte = end.parse::<u8>().ok()? ^ (1 << bit);
+            return Some(format!("{start}.{byte}"));
+        }
+        let number: u32 = plain.parse().ok()?;
+        Some((number ^ (1 << bit)).to_string())
+    })
 }
 
 const MATCHES: &[&str] = &[
@@ -153,9 +158,16 @@ fn flows(file: &Lines<'_>, found: &mut Vec<Damage>) {
             found.push(file.changed(n, line, &format!("{matches} actions=drop")));
         }
         for key in MATCHES {
-            if let Some(new) = value(matches, key).and_then(other) {
-                let old = value(matches, key).unwrap();
+            let Some(old) = value(matches, key) else {
+                continue;
+            };
+            // A switch has no two flows with the same match: the first value that makes none.
+            let new = others(old).find_map(|new| {
                 let new = matches.replacen(&format!("{key}{old}"), &format!("{key}{new}"), 1);
+                let taken = file.text.contains(&format!("{new} actions="));
+                (!taken).then_some(new)
+            });
+            if let Some(new) = new {
                 found.push(file.changed(n, line, &format!("{new} actions={actions}")));
             }
         }
@@ -306,7 +318,13 @@ fn policies(file: &Lines<'_>, found: &mut Vec<Damage>) {
         if usual {
             continue;
         }
-        found.push(file.gone(n, line));
+        let mut gone = file.gone(n, line);
+        // Nothing else says the priority that Neutron chose for a floating IP's rule.
+        let (_, rule) = line.split_once(":\t").unwrap();
+        if !rule.contains('/') {
+            gone.named = vec![format!("MISSING {rule}")];
+        }
+        found.push(gone);
         let (start, table) = line.rsplit_once(' ').unwrap();
         let new = format!("{start} {}", table.parse::<u64>().unwrap() + 1);
         found.push(file.changed(n, line, &new));
