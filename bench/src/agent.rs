@@ -24,7 +24,9 @@ use crate::machine::{
     median, run as command, wait,
 };
 
-/// Until a port is plugged its frames are flooded into all ports: pings come no faster.
+/// Between pings that wait for a port. The guest that comes sends them, as one that boots does: what
+/// is sent to it before it is wired would be flooded into all ports, and hundreds of them would keep a
+/// switch in userspace from anything else.
 const FAST: Duration = Duration::from_millis(10);
 /// How often what is quick is measured; the middle one is told.
 pub(crate) const TIMES: usize = 5;
@@ -100,8 +102,9 @@ impl Bench {
 
     fn guest_ports(&mut self, count: usize) -> io::Result<Vec<Port>> {
         let port = Cloud::guest_port(&self.network, &self.group);
+        let begun = Instant::now();
         let ports = self.cloud.ports(count, &port)?;
-        self.settle()?;
+        self.machine.settle_after(begun)?;
         Ok(ports)
     }
 
@@ -118,11 +121,11 @@ impl Bench {
             guests::address(&ports[0], &[&ports[1]])?;
             guests::address(&ports[1], &[&ports[0]])?;
         }
-        let (pinged, pinging) = (ports.last(), self.guests.first());
-        let ping = match pinged.zip(pinging) {
-            Some((to, from)) => {
-                self.introduce(from, to)?;
-                Some(Ping::start(from, &to.address, FAST)?)
+        let (new, old) = (ports.last(), self.guests.first());
+        let ping = match new.zip(old) {
+            Some((new, old)) => {
+                self.introduce(old, new)?;
+                Some(Ping::start(new, &old.address, FAST)?)
             }
             None => None,
         };
@@ -131,7 +134,7 @@ impl Bench {
         let active = begun.elapsed();
         let ping = ping.map(|ping| ping.first()).transpose()?;
         let ping = ping.map_or(String::new(), |at| {
-            format!(", the last one answers after {}", ms(at - begun))
+            format!(", the last one is answered after {}", ms(at - begun))
         });
         let what = format!("{} ports at once, {there} there", ports.len());
         say(&what, &format!("ACTIVE after {}{ping}", ms(active)));
@@ -161,9 +164,9 @@ impl Bench {
         let port = self.guest_ports(1)?.remove(0);
         let ports = std::slice::from_ref(&port);
         guests::devices(ports)?;
-        let from = self.guests[0].clone();
-        self.introduce(&from, &port)?;
-        let ping = Ping::start(&from, &port.address, FAST)?;
+        let old = self.guests[0].clone();
+        self.introduce(&old, &port)?;
+        let ping = Ping::start(&port, &old.address, FAST)?;
         let begun = guests::plug(&self.machine, ports)?;
         self.cloud.until(ports, "ACTIVE")?;
         let active = begun.elapsed();
@@ -175,8 +178,9 @@ impl Bench {
         guests::unplug(&self.machine, ports)?;
         guests::remove_devices(ports)?;
         let path = format!("ports/{}", port.id);
+        let begun = Instant::now();
         self.cloud.call(Method::DELETE, &path, &Value::Null)?;
-        self.settle()
+        self.machine.settle_after(begun)
     }
 
     fn one_more(&mut self, what: &str) -> io::Result<()> {
@@ -188,7 +192,7 @@ impl Bench {
             self.remove(&port)?;
         }
         let figures = format!(
-            "ACTIVE after {}, answers after {}",
+            "ACTIVE after {}, its ping is answered after {}",
             ms(median(active)),
             ms(median(ping))
         );

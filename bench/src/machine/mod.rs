@@ -24,6 +24,10 @@ use process::{Daemon, Log};
 pub(crate) const HOST: &str = "bench1";
 /// Longer than anything here may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// An agent that said nothing for so long has nothing to do, unless its passes take longer.
+const QUIET: Duration = Duration::from_millis(300);
+/// How many passes tell how long one takes.
+const RECENT: usize = 8;
 
 /// The switch, and where everything of this run stands.
 pub(crate) struct Machine {
@@ -33,6 +37,13 @@ pub(crate) struct Machine {
     // Ended in this order, after the agent.
     _switch: Daemon,
     _database: Daemon,
+}
+
+/// How long a pass took, as the agent says it.
+fn took(line: &str) -> Option<Duration> {
+    let (_, rest) = line.split_once("pass ms=")?;
+    let ms: f64 = rest.split(' ').next()?.parse().ok()?;
+    Some(Duration::from_secs_f64(ms / 1e3))
 }
 
 impl Machine {
@@ -144,29 +155,36 @@ impl Machine {
         self.agent = None;
     }
 
-    /// Until the agent has nothing to do for a while.
+    /// Until the agent has nothing to do for a while: for longer than a pass takes, of which it says
+    /// something only at its end.
     pub(crate) fn settle(&self) -> io::Result<()> {
         let agent = self.agent()?;
-        let quiet = Duration::from_millis(300);
         wait("a quiet agent", || {
             std::thread::sleep(Duration::from_millis(20));
-            let last = agent.said(&["pass"]).pop();
-            last.is_none_or(|(at, _)| at.elapsed() > quiet)
+            let passes = agent.said(&["pass ms="]);
+            let lately = passes.iter().rev().take(RECENT);
+            let longest = lately.filter_map(|(_, line)| took(line)).max();
+            let quiet = QUIET.max(longest.unwrap_or_default() * 2);
+            passes.last().is_none_or(|(at, _)| at.elapsed() > quiet)
         })
         .map(drop)
     }
 
-    /// Lets an agent go on that stood still while the tools changed what is its own, until it has looked
-    /// at that: with many rules this takes longer than an agent is quiet.
-    pub(crate) fn go_on(&self) -> io::Result<()> {
+    /// The same after something that it has to look at.
+    pub(crate) fn settle_after(&self, begun: Instant) -> io::Result<()> {
         let agent = self.agent()?;
-        let begun = Instant::now();
-        agent.go_on()?;
-        wait("a pass after standing still", || {
+        wait("a pass after a change", || {
             let last = agent.said(&["pass"]).pop();
             last.is_some_and(|(at, _)| at > begun)
         })?;
         self.settle()
+    }
+
+    /// Lets an agent go on that stood still while the tools changed what is its own.
+    pub(crate) fn go_on(&self) -> io::Result<()> {
+        let begun = Instant::now();
+        self.agent()?.go_on()?;
+        self.settle_after(begun)
     }
 
     /// From the agent's start to the first pass that left nothing; what its passes said.
@@ -252,4 +270,16 @@ pub(crate) fn wait(what: &str, mut holds: impl FnMut() -> bool) -> io::Result<Du
 pub(crate) fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_says_how_long_a_pass_took() {
+        let line = "2026-11-21T18:53:32.189538Z  INFO agent::run: pass ms=22.5 database=0";
+        assert_eq!(took(line), Some(Duration::from_micros(22_500)));
+        assert_eq!(took("INFO agent::run: stopped"), None);
+    }
 }
