@@ -9,15 +9,18 @@ use std::time::Duration;
 /// Echo requests, a hundred a second.
 const PINGS: u32 = 900;
 
-/// The download, in pieces of 64 KiB with a pause after each. At full speed it would fill the
-/// userspace switch's queues, and every twentieth ping is lost there with or without a restart.
-const PIECES: u64 = 300;
-const DOWNLOAD: u64 = PIECES * 65_536;
+/// The download, in small pieces with a pause after each. At full speed it would fill the userspace
+/// switch's queues, and every twentieth ping is lost there with or without a restart. A queue has
+/// place for some 90 packets: at eleven a piece, a switch that a busy machine lets wait for a tenth
+/// of a second still loses none.
+const PIECES: u64 = 600;
+const PIECE: u64 = 16_384;
+const DOWNLOAD: u64 = PIECES * PIECE;
 const FILE: &str = "/run/lab-download";
 
 /// Starts a download from the guest through its floating IP.
 fn download(cloud: &Cloud) {
-    let piece = "head -c 65536 /dev/zero; sleep 0.02";
+    let piece = format!("head -c {PIECE} /dev/zero; sleep 0.01");
     let pieces = format!("for n in $(seq {PIECES}); do {piece}; done");
     let server = format!("({pieces} | nc -l -N 7071) >/dev/null 2>&1 </dev/null &");
     cloud.rig.guest("red1").sh(&server);
