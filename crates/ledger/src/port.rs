@@ -202,16 +202,14 @@ fn first_groups(
     if !port.port_security_enabled && given.iter().any(|groups| !groups.is_empty()) {
         return Err(Refusal::port_security_required());
     }
-    // A project's default group is there once it has a port.
-    let default = match port.project_id.is_empty() {
-        true => None,
-        false => Some(security_group::ensure_default(txn, &port.project_id)),
-    };
+    let takes_default = given.is_none() && port.port_security_enabled && !port.is_network_owned();
+    // A project's default group is there once it has a port. What belongs to no project has one
+    // too, once a port takes it.
+    let default = (takes_default || !port.project_id.is_empty())
+        .then(|| security_group::ensure_default(txn, &port.project_id));
     match given {
         Some(given) => groups(txn, &given),
-        None if port.port_security_enabled && !port.is_network_owned() => {
-            Ok(default.into_iter().collect())
-        }
+        None if takes_default => Ok(default.into_iter().collect()),
         None => Ok(BTreeSet::new()),
     }
 }

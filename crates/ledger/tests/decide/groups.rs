@@ -45,6 +45,37 @@ fn a_projects_default_group_comes_once_with_the_templates_rules() {
 }
 
 #[test]
+fn guests_ports_of_no_project_have_a_default_group_too() {
+    let mut rig = Rig::new();
+    let network = rig.create(Kind::Network, json!({"name": "n"}));
+    let none = |more: Value| {
+        let mut port = json!({"network_id": network, "project_id": ""});
+        let more = more.as_object().cloned().unwrap_or_default();
+        port.as_object_mut().expect("an object").extend(more);
+        port
+    };
+    let groups_of = |rig: &Rig, id: &str| match rig.object(Kind::Port, id) {
+        Object::Port(port) => port.security_groups.clone(),
+        other => panic!("no port but {other:?}"),
+    };
+    let served = rig.create(Kind::Port, none(json!({"device_owner": "network:dhcp"})));
+    assert!(groups_of(&rig, &served).is_empty());
+    let of_none = |rig: &Rig| {
+        let groups = rig.state.security_groups.values();
+        let of_none = groups.filter(|group| group.project_id.is_empty());
+        of_none.map(|group| group.id).collect::<Vec<_>>()
+    };
+    assert_eq!(of_none(&rig), []);
+    let first = rig.create(Kind::Port, none(json!({})));
+    let second = rig.create(Kind::Port, none(json!({})));
+    let group = of_none(&rig);
+    assert_eq!(group.len(), 1);
+    for port in [first, second] {
+        assert!(groups_of(&rig, &port).iter().eq(&group));
+    }
+}
+
+#[test]
 fn a_new_group_begins_with_the_templates_for_its_sort() {
     let mut rig = Rig::new();
     let template = json!({"direction": "ingress", "protocol": "tcp", "port_range_min": 22,
