@@ -95,13 +95,16 @@ pub(super) fn bring(name: &NsName, devices: &[String]) -> Vec<WriteError> {
         Ok(own) => own,
         Err(error) => return vec![error],
     };
-    let asked = Asker::open().and_then(|asker| Ok((asker.indexes()?, asker)));
-    let (indexes, asker) = match asked {
-        Ok(asked) => asked,
+    let asker = match Asker::open() {
+        Ok(asker) => asker,
         Err(error) => return vec![WriteError::Host(error)],
     };
-    let there = devices.iter().filter_map(|dev| indexes.get_key_value(dev));
-    let moved = there.map(|(dev, index)| rtnetlink::moved(*index, dev, own.as_raw_fd()));
+    // Asked one by one: a list of all devices takes the lock that moving them needs.
+    let there = devices.iter().filter_map(|dev| {
+        let index = nix::net::if_::if_nametoindex(dev.as_str()).ok()?;
+        Some((dev, index))
+    });
+    let moved = there.map(|(dev, index)| rtnetlink::moved(index, dev, own.as_raw_fd()));
     let orders: Vec<Order> = moved.collect();
     order(name, &asker, &orders)
 }
