@@ -30,8 +30,10 @@ const RETRY: Duration = Duration::from_secs(1);
 /// One that did a part of it goes on after this long: a device that went with its namespace has to
 /// go from the switch before it can come again.
 const SOON: Duration = Duration::from_millis(50);
-/// How long an agent that begins waits for the server's word before it acts on what was kept.
-const FIRST_WORD: Duration = Duration::from_secs(2);
+/// How long an agent that begins waits for the server before it acts on what was kept, and for the
+/// word of a server that has answered.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
+const FIRST_WORD: Duration = Duration::from_secs(20);
 
 /// Something that the loop must look at.
 #[derive(Debug)]
@@ -101,6 +103,8 @@ pub struct Agent {
     passes: u64,
     /// The next pass comes sooner than it would.
     hurried: bool,
+    /// The server did not say whether its history goes on: it is asked again.
+    is_unanswered: bool,
 }
 
 impl Agent {
@@ -155,6 +159,7 @@ impl Agent {
             unsaved: None,
             passes: 0,
             hurried: false,
+            is_unanswered: false,
         })
     }
 
@@ -164,7 +169,7 @@ impl Agent {
         // What was kept may be a moment old: acted upon at once, it would undo what came since.
         tokio::select! {
             () = &mut stop => return,
-            () = self.hear(FIRST_WORD) => {}
+            () = self.hear() => {}
         }
         let mut due = tokio::time::Instant::now();
         loop {
@@ -177,6 +182,9 @@ impl Agent {
                 () = tokio::time::sleep_until(due) => {}
             }
             self.take_events().await;
+            if self.is_unanswered {
+                self.believe_history().await;
+            }
             self.doubt_in_time();
             due = self.pass_and_report().await;
         }
@@ -359,7 +367,11 @@ impl Agent {
         if is_left && did_a_part && !hurried {
             self.hurried = true;
             SOON
-        } else if is_left || !pass.problems.is_empty() || self.unsaved.is_some() {
+        } else if is_left
+            || !pass.problems.is_empty()
+            || self.unsaved.is_some()
+            || self.is_unanswered
+        {
             RETRY
         } else {
             READ_SILENT
@@ -489,13 +501,19 @@ impl Agent {
     }
 
     /// Wait until the server said what it wants of this host, if it answers in time.
-    async fn hear(&mut self, patience: Duration) {
-        let end = tokio::time::Instant::now() + patience;
+    async fn hear(&mut self) {
+        let mut end = tokio::time::Instant::now() + FIRST_ANSWER;
         while self.server.is_some() {
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return,
                 event = self.events.recv() => {
                     let Some(event) = event else { return };
+                    let now = tokio::time::Instant::now();
+                    match &event {
+                        Event::Told(Told::Connected) => end = now + FIRST_WORD,
+                        Event::Told(Told::Lost) => end = end.min(now + FIRST_ANSWER),
+                        _ => {}
+                    }
                     let has_said = matches!(event, Event::Told(Told::Step(_)));
                     self.take(event).await;
                     if has_said {

@@ -478,6 +478,15 @@ pub(crate) fn lost(said: &str, sent: u32) -> Vec<u32> {
     (1..=sent).filter(|seq| !answered.contains(seq)).collect()
 }
 
+/// The number of the last echo request that was answered.
+pub(crate) fn last_number(said: &str) -> u32 {
+    let numbers = said.lines().filter_map(|line| {
+        let (_, after) = line.split_once("icmp_seq=")?;
+        after.split(' ').next()?.parse().ok()
+    });
+    numbers.max().unwrap_or_default()
+}
+
 /// The last lines, where a command says what came of it.
 pub(crate) fn tail(text: &str) -> String {
     text.lines().rev().take(4).collect::<Vec<_>>().join(" | ")
