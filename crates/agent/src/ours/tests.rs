@@ -89,6 +89,41 @@ fn bounds() -> Bounds {
 }
 
 #[test]
+fn a_namespace_that_is_wanted_as_before_is_the_same_one_all_the_way() {
+    let rules = ":PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n-A PREROUTING -j ACCEPT\n";
+    let planned = |mtu| {
+        let mut want = HostState::new("net");
+        for (ns, mtu) in [("qrouter-1", 1450), ("qrouter-2", mtu)] {
+            let netns = want.netns_mut(NsName::new(ns));
+            let tables = read_iptables(&format!("*nat\n{rules}COMMIT\n"));
+            netns.iptables.insert(Family::V4, tables.expect("a table"));
+            let link = host::netns::Link {
+                mtu,
+                ..host::netns::Link::default()
+            };
+            netns.links.insert(format!("qr-{ns}"), link);
+        }
+        want
+    };
+    let mut before = planned(1450);
+    hold_once(&mut before, None);
+    let mut want = planned(1400);
+    hold_once(&mut want, Some(&before));
+    let [one, two] = ["qrouter-1", "qrouter-2"].map(NsName::new);
+    assert!(want.netns[&one].is(&before.netns[&one]));
+    assert!(!want.netns[&two].is(&before.netns[&two]));
+    assert_eq!(want.netns[&two].links["qr-qrouter-2"].mtu, 1400);
+    // Seen as wanted, it is neither fitted nor cut.
+    let (fitting, waiting) = fit(&want, &before, &bounds());
+    let have = cut(&before, &fitting, &bounds());
+    assert!(waiting.is_empty(), "{waiting:?}");
+    assert!(have.netns[&one].is(&want.netns[&one]));
+    let chains = &have.netns[&one].iptables[&Family::V4]["nat"].chains;
+    assert_eq!(chains.keys().collect::<Vec<_>>(), ["PREROUTING"]);
+    assert_ne!(have.netns[&two], want.netns[&two]);
+}
+
+#[test]
 fn a_device_that_went_with_its_namespace_is_made_anew() {
     let ns = NsName::new("qrouter-1");
     let interface = Interface {
