@@ -1,5 +1,7 @@
 //! Which difference is to blame: the one that, put right in a copy of the world, changes what
 //! happens to the packet. Where no single one does, the smallest set of them together.
+use std::cell::OnceCell;
+
 use crate::difference::{Difference, Kind, connections};
 use crate::question::Plan;
 use crate::report::Verdict;
@@ -20,7 +22,10 @@ pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
         return None;
     }
     let before = seen.outcome();
-    if healthy && without(world, plan, differences.iter().copied()).outcome() == before {
+    let right = OnceCell::new();
+    let right =
+        || right.get_or_init(|| without(world, plan, differences.iter().copied()).outcome());
+    if healthy && *right() == before {
         return None;
     }
     let outcomes: Vec<Outcome> = differences
@@ -34,15 +39,16 @@ pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
         d.kind != Kind::Extra || opens || o.ends() > before.ends() || o.is_lost_elsewhere(&before)
     };
     let counts = |d: &Difference, o: &Outcome| *o != before && harms(d, o);
-    let tried = || {
-        differences
+    let tried = differences.iter().zip(&outcomes);
+    let counted: Vec<_> = tried.filter(|(d, o)| counts(d, o)).collect();
+    let best = match counted.as_slice() {
+        [only] => Some(only),
+        several => several
             .iter()
-            .zip(&outcomes)
-            .filter(|(d, o)| counts(d, o))
+            .max_by_key(|(d, outcome)| score(seen, d, (outcome, right()))),
     };
-    let best = tried().max_by_key(|(d, outcome)| score(seen, d, outcome));
     if let Some((difference, _)) = best {
-        return Some((*difference).clone());
+        return Some((**difference).clone());
     }
     match healthy {
         true => None,
@@ -65,8 +71,12 @@ fn without<'a>(
 }
 
 /// How good an explanation is: one that gets the packet through beats one that only changes its
-/// way, what is gone or changed beats what is too much, and where the packet was beats elsewhere.
-fn score(seen: &Trace, difference: &Difference, outcome: &Outcome) -> (u8, u8, u8, u8) {
+/// way, what alone has the packet fare as where all is right beats what does not, what is gone or changed beats what is too much, and where the packet was beats elsewhere.
+fn score(
+    seen: &Trace,
+    difference: &Difference,
+    (outcome, right): (&Outcome, &Outcome),
+) -> (u8, bool, bool, u8, bool) {
     let better = match (outcome.verdict, outcome.replied) {
         (Verdict::Delivered, true) => 3,
         (Verdict::Delivered, false) => 2,
@@ -82,7 +92,7 @@ fn score(seen: &Trace, difference: &Difference, outcome: &Outcome) -> (u8, u8, u
     };
     // What only moves the place of the loss explains less than what changes anything else.
     let elsewhere = outcome.is_lost_elsewhere(&seen.outcome());
-    (better, u8::from(!elsewhere), kind, u8::from(near))
+    (better, outcome == right, !elsewhere, kind, near)
 }
 
 /// Several things are wrong at once: leave out of all of them what does not matter, and name the

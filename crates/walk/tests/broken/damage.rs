@@ -2,6 +2,8 @@
 //! snapshot's files, and the words in which the broken thing may be named.
 use std::collections::BTreeMap;
 
+use crate::hand::Hand;
+
 pub(crate) type Files = BTreeMap<String, String>;
 
 /// One thing broken.
@@ -537,16 +539,11 @@ fn ports(file: &Lines<'_>, files: &Files, found: &mut Vec<Damage>) {
         let Some(interface) = blocks(interfaces).into_iter().find(own) else {
             continue;
         };
-        put(
-            "is gone",
-            vec![
-                (path("ovsdb-Port.txt"), rows.replacen(&row, "", 1)),
-                (
-                    path("ovsdb-Interface.txt"),
-                    interfaces.replacen(&interface, "", 1),
-                ),
-            ],
-        );
+        let mut hand = Hand(files.clone());
+        hand.del_port(file.host, name);
+        let left = files.iter().filter(|(path, text)| hand.0[*path] != **text);
+        let left = left.map(|(path, _)| (path.clone(), hand.0[path].clone()));
+        put("is gone", left.collect());
         for key in ["peer=", "remote_ip=\"", "local_ip=\""] {
             let Some(start) = interface.find(key).map(|at| at + key.len()) else {
                 continue;

@@ -7,6 +7,12 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod damage;
+#[path = "../injected/hand.rs"]
+#[allow(
+    dead_code,
+    reason = "what one thing broken does to several files is a part of it"
+)]
+mod hand;
 
 use std::fmt::Write as _;
 
