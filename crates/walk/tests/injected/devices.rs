@@ -6,15 +6,16 @@ fn the_switchs_end_of_a_pair_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down("c1/ns-root", "qvo8852251e-44");
     let qvo = "qvo8852251e-44@qvb8852251e-44: <BROADCAST,MULTICAST,PROMISC> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("green1 > green2 icmp", Lost, qvo),
-            ("red2 > green1 icmp", Lost, qvo),
-            ("green1 > dhcp", Lost, qvo),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            qvo,
+            &[
+                "green1 > green2 icmp",
+                "red2 > green1 icmp",
+                "green1 > dhcp",
+            ],
+        )
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -22,14 +23,9 @@ fn the_bridges_end_of_a_pair_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down("c1/ns-root", "qvb8852251e-44");
     let qvb = "qvb8852251e-44@qvo8852251e-44: <BROADCAST,MULTICAST,PROMISC> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("green1 > green2 icmp", Lost, qvb),
-            ("red2 > green1 icmp", Lost, qvb),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(qvb, &["green1 > green2 icmp", "red2 > green1 icmp"])
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -37,14 +33,9 @@ fn a_tap_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down("c2/ns-root", "tap70a62c89-12");
     let tap = "tap70a62c89-12@if2: <BROADCAST,MULTICAST> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, tap),
-            ("red3 > red1 icmp", Lost, tap),
-            ("red1 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(tap, &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > green2 icmp"]);
 }
 
 /// With what the bridge says of the port, which then forwards nothing.
@@ -59,7 +50,7 @@ fn a_device_that_is_down_and_disabled_in_its_bridge() {
     hand.0
         .insert("c2/ns-root/bridge-link.txt".to_owned(), disabled);
     let tap = "tap70a62c89-12@if2: <BROADCAST,MULTICAST> mtu 1450";
-    check(&hand, &[("red1 > red3 icmp", Lost, tap)]);
+    walks(&hand).lost(tap, &["red1 > red3 icmp"]);
 
     // The far end of its pair is the bridge's port.
     let mut hand = healthy(LEGACY);
@@ -68,7 +59,7 @@ fn a_device_that_is_down_and_disabled_in_its_bridge() {
     hand.0
         .insert("c1/ns-root/bridge-link.txt".to_owned(), disabled);
     let qvo = "qvo8852251e-44@qvb8852251e-44: <BROADCAST,MULTICAST,PROMISC> mtu 1450";
-    check(&hand, &[("green1 > green2 icmp", Lost, qvo)]);
+    walks(&hand).lost(qvo, &["green1 > green2 icmp"]);
 }
 
 #[test]
@@ -76,13 +67,7 @@ fn a_firewall_bridge_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down("c2/ns-root", "qbr70a62c89-12");
     let bridge = "qbr70a62c89-12: <BROADCAST,MULTICAST> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, bridge),
-            ("red3 > red1 icmp", Lost, bridge),
-        ],
-    );
+    walks(&hand).lost(bridge, &["red1 > red3 icmp", "red3 > red1 icmp"]);
 }
 
 #[test]
@@ -90,14 +75,9 @@ fn a_pair_is_gone() {
     let mut hand = healthy(LEGACY);
     hand.pair_gone("c1", ["qvo8852251e-44", "qvb8852251e-44"]);
     let culprit = "MISSING";
-    check(
-        &hand,
-        &[
-            ("green1 > green2 icmp", Lost, culprit),
-            ("red2 > green1 icmp", Lost, culprit),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(culprit, &["green1 > green2 icmp", "red2 > green1 icmp"])
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -105,14 +85,9 @@ fn a_tap_is_gone() {
     let mut hand = healthy(LEGACY);
     hand.no_device("c2/ns-root", "tap70a62c89-12");
     let culprit = "MISSING device tap70a62c89-12";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, culprit),
-            ("red3 > red1 icmp", Lost, culprit),
-            ("red1 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(culprit, &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > green2 icmp"]);
 }
 
 #[test]
@@ -121,14 +96,9 @@ fn a_firewall_bridge_is_gone() {
     hand.no_device("c2/ns-root", "qbr70a62c89-12");
     hand.replace_all("c2/ns-root/ip-a.txt", " master qbr70a62c89-12", "");
     let culprit = "MISSING device qbr70a62c89-12";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, culprit),
-            ("red3 > red1 icmp", Lost, culprit),
-            ("red1 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(culprit, &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > green2 icmp"]);
 }
 
 #[test]
@@ -136,14 +106,9 @@ fn a_tap_of_the_native_firewall_is_down() {
     let mut hand = healthy(NATIVE);
     hand.link_down("c2/ns-root", "tapc3adbb31-e7");
     let tap = "tapc3adbb31-e7@if2: <BROADCAST,MULTICAST";
-    check(
-        &hand,
-        &[
-            ("red1 > green2 icmp", Lost, tap),
-            ("green2 > red1 icmp", Lost, tap),
-            ("red1 > red3 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(tap, &["red1 > green2 icmp", "green2 > red1 icmp"])
+        .fine(&["red1 > red3 icmp"]);
 }
 
 #[test]
@@ -151,15 +116,12 @@ fn the_underlays_card_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down("c2/ns-root", "eth1");
     let card = "eth1@if";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, card),
-            ("red3 > red1 icmp", Lost, card),
-            ("red3 > dhcp", Lost, card),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            card,
+            &["red1 > red3 icmp", "red3 > red1 icmp", "red3 > dhcp"],
+        )
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -171,28 +133,18 @@ fn the_underlays_card_is_too_narrow() {
         &head,
         &head.replace("mtu 1500", "mtu 1400"),
     );
-    check(
-        &hand,
-        &[
-            ("red3 > red1 size 1400", Lost, "eth1@if"),
-            ("red3 > red1 size 1200", Fine, ""),
-            ("red1 > red2 size 1400", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost("eth1@if", &["red3 > red1 size 1400"])
+        .fine(&["red3 > red1 size 1200", "red1 > red2 size 1400"]);
 }
 
 #[test]
 fn the_way_out_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down("net/ns-root", "eth2");
-    check(
-        &hand,
-        &[
-            ("red2 > outside icmp", Lost, "eth2@if"),
-            ("outside > fip icmp", Lost, "eth2@if"),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost("eth2@if", &["red2 > outside icmp", "outside > fip icmp"])
+        .fine(&["red2 > green2 icmp"]);
 }
 
 #[test]
@@ -202,14 +154,9 @@ fn a_tap_is_in_another_guests_bridge() {
     let moved = head.replace("master qbr70a62c89-12", "master qbr954df716-c8");
     hand.replace("c2/ns-root/ip-a.txt", &head, &moved);
     let tap = "tap70a62c89-12@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, tap),
-            ("red3 > red1 icmp", Lost, tap),
-            ("red1 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(tap, &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > green2 icmp"]);
 }
 
 #[test]
@@ -226,12 +173,7 @@ fn two_guests_ends_are_swapped() {
             &head.replace(&format!("master {old}"), &format!("master {new}")),
         );
     }
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, "qvb"),
-            ("red3 > red1 icmp", Lost, "qvb"),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost("qvb", &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > red2 icmp"]);
 }

@@ -12,9 +12,7 @@ use hand::Hand;
 use walk::question::Question;
 use walk::report::{Verdict, Walk};
 use walk::snapshot;
-
-/// A packet, and what becomes of it: `red1 > green2 tcp 22`, `red2 > dhcp`, `outside > red1 icmp`.
-type Probe<'a> = (&'a str, Ends, &'a str);
+use walk::world::World;
 
 /// Is it delivered, and is it answered?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,33 +73,70 @@ fn ends(walk: &Walk) -> Option<Ends> {
     })
 }
 
-/// Every probe fares as it should, and what is said to be to blame begins as given; nothing is
-/// given where nothing is.
-fn check(hand: &Hand, probes: &[Probe<'_>]) {
+/// Walks over broken hosts, each compared with what a real packet does there.
+struct Walks {
+    world: World,
+    floating: String,
+}
+
+fn walks(hand: &Hand) -> Walks {
     let snapshot = snapshot::load(&hand.0);
     assert_eq!(snapshot.problems, Vec::<String>::new());
     let mut floating = snapshot.world.cloud.floating_ips.values();
     let floating = floating.find_map(|f| f.floating_ip_address).expect("one");
-    let mut wrong = String::new();
-    for (words, want, culprit) in probes {
-        let walk = walk::walk(&snapshot.world, &question(words, &floating.to_string())).unwrap();
-        let got = walk.at.as_ref().map_or("", |at| at.rule.as_str());
-        let named = match culprit.is_empty() {
-            true => got.is_empty(),
-            false => squeeze(got).starts_with(&squeeze(culprit)),
-        };
-        if ends(&walk) != Some(*want) || !named {
-            let _ = writeln!(
-                wrong,
-                "{words}\n  want {want:?} {culprit}\n  got  {:?} {} {got}\n  {}\n  {:?}",
-                walk.verdict,
-                walk.replied,
-                walk.summary,
-                walk.at.as_ref().map(|at| &at.why),
-            );
-        }
+    Walks {
+        floating: floating.to_string(),
+        world: snapshot.world,
     }
-    assert!(wrong.is_empty(), "{wrong}");
+}
+
+impl Walks {
+    fn fine(&self, probes: &[&str]) -> &Walks {
+        self.end(Fine, "", probes)
+    }
+
+    /// On another way than it should be, or let in by what should not be there.
+    fn fine_but(&self, culprit: &str, probes: &[&str]) -> &Walks {
+        self.end(Fine, culprit, probes)
+    }
+
+    fn lost(&self, culprit: &str, probes: &[&str]) -> &Walks {
+        self.end(Lost, culprit, probes)
+    }
+
+    fn unanswered(&self, culprit: &str, probes: &[&str]) -> &Walks {
+        self.end(Unanswered, culprit, probes)
+    }
+
+    fn answered_by_another(&self, culprit: &str, probes: &[&str]) -> &Walks {
+        self.end(ByAnother, culprit, probes)
+    }
+
+    /// Every probe (`red1 > green2 tcp 22`, `red2 > dhcp`, `outside > fip icmp`) ends so, and what
+    /// is said to be to blame begins as given; nothing is given where nothing is.
+    fn end(&self, want: Ends, culprit: &str, probes: &[&str]) -> &Walks {
+        let mut wrong = String::new();
+        for words in probes {
+            let walk = walk::walk(&self.world, &question(words, &self.floating)).unwrap();
+            let got = walk.at.as_ref().map_or("", |at| at.rule.as_str());
+            let named = match culprit.is_empty() {
+                true => got.is_empty(),
+                false => squeeze(got).starts_with(&squeeze(culprit)),
+            };
+            if ends(&walk) != Some(want) || !named {
+                let _ = writeln!(
+                    wrong,
+                    "{words}\n  want {want:?} {culprit}\n  got  {:?} {} {got}\n  {}\n  {:?}",
+                    walk.verdict,
+                    walk.replied,
+                    walk.summary,
+                    walk.at.as_ref().map(|at| &at.why),
+                );
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+        self
+    }
 }
 
 mod devices;

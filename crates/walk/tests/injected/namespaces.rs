@@ -6,15 +6,16 @@ fn a_routers_inner_device_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down(ROUTER, "qr-dfa7b5a4-cb");
     let device = "qr-dfa7b5a4-cb: <BROADCAST,MULTICAST,PROMISC> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("red2 > green2 icmp", Lost, device),
-            ("green2 > red2 icmp", Lost, device),
-            ("green2 > 10.2.2.1 icmp", Lost, device),
-            ("red2 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            device,
+            &[
+                "red2 > green2 icmp",
+                "green2 > red2 icmp",
+                "green2 > 10.2.2.1 icmp",
+            ],
+        )
+        .fine(&["red2 > outside icmp"]);
 }
 
 #[test]
@@ -22,14 +23,9 @@ fn a_routers_outer_device_is_down() {
     let mut hand = healthy(LEGACY);
     hand.link_down(ROUTER, "qg-268cdba4-45");
     let device = "qg-268cdba4-45: <BROADCAST,MULTICAST,PROMISC> mtu 1500";
-    check(
-        &hand,
-        &[
-            ("red2 > outside icmp", Lost, device),
-            ("outside > fip tcp 22", Lost, device),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(device, &["red2 > outside icmp", "outside > fip tcp 22"])
+        .fine(&["red2 > green2 icmp"]);
 }
 
 #[test]
@@ -41,13 +37,9 @@ fn a_routers_outer_address_is_gone() {
         &["172.24.4.237", "default"],
     );
     let address = "MISSING inet 172.24.4.237/28";
-    check(
-        &hand,
-        &[
-            ("red2 > outside icmp", Lost, address),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(address, &["red2 > outside icmp"])
+        .fine(&["red2 > green2 icmp"]);
 }
 
 #[test]
@@ -55,16 +47,16 @@ fn a_router_does_not_forward() {
     let mut hand = healthy(LEGACY);
     hand.no_forwarding(ROUTER);
     let setting = "net.ipv4.ip_forward = 0";
-    check(
-        &hand,
-        &[
-            ("red2 > green2 icmp", Lost, setting),
-            ("red2 > outside tcp 80", Lost, setting),
-            ("outside > fip icmp", Lost, setting),
-            ("red2 > 10.1.0.1 icmp", Fine, ""),
-            ("red2 > metadata", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            setting,
+            &[
+                "red2 > green2 icmp",
+                "red2 > outside tcp 80",
+                "outside > fip icmp",
+            ],
+        )
+        .fine(&["red2 > 10.1.0.1 icmp", "red2 > metadata"]);
 }
 
 #[test]
@@ -72,15 +64,16 @@ fn a_distributed_router_does_not_forward() {
     let mut hand = healthy(DISTRIBUTED);
     hand.no_forwarding("c1/ns-qrouter-aa81c5f9-e704-4efe-8a60-bb1439250280");
     let setting = "net.ipv4.ip_forward = 0";
-    check(
-        &hand,
-        &[
-            ("red2 > green2 icmp", Lost, setting),
-            ("red1 > outside icmp", Lost, setting),
-            ("outside > fip icmp", Lost, setting),
-            ("red3 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            setting,
+            &[
+                "red2 > green2 icmp",
+                "red1 > outside icmp",
+                "outside > fip icmp",
+            ],
+        )
+        .fine(&["red3 > outside icmp"]);
 }
 
 #[test]
@@ -88,38 +81,21 @@ fn the_proxy_of_metadata_is_dead() {
     let mut hand = healthy(LEGACY);
     hand.without(&format!("{ROUTER}/ss-listen.txt"), &["haproxy"]);
     hand.without("net/ps.txt", &["ns-metadata-proxy/a19a342b"]);
-    check(
-        &hand,
-        &[
-            (
-                "red2 > metadata",
-                Lost,
-                "MISSING process haproxy in qrouter-a19a342b-9c1a-4f39-84e2-0692986146cd",
-            ),
-            ("blue1 > metadata", Fine, ""),
-            ("red2 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            "MISSING process haproxy in qrouter-a19a342b-9c1a-4f39-84e2-0692986146cd",
+            &["red2 > metadata"],
+        )
+        .fine(&["blue1 > metadata", "red2 > outside icmp"]);
 }
 
 #[test]
 fn the_agent_behind_metadata_is_dead() {
     let mut hand = healthy(LEGACY);
     hand.without("net/ps.txt", &["neutron-metadata-agent"]);
-    check(
-        &hand,
-        &[
-            (
-                "red2 > metadata",
-                ByAnother,
-                "MISSING process neutron-metadata-agent",
-            ),
-            (
-                "blue1 > metadata",
-                ByAnother,
-                "MISSING process neutron-metadata-agent",
-            ),
-        ],
+    walks(&hand).answered_by_another(
+        "MISSING process neutron-metadata-agent",
+        &["red2 > metadata", "blue1 > metadata"],
     );
 }
 
@@ -127,13 +103,9 @@ fn the_agent_behind_metadata_is_dead() {
 fn a_client_is_not_known_to_dnsmasq() {
     let mut hand = healthy(LEGACY);
     hand.without("net/state/dhcp/a0684221*/host", &["fa:16:3e:00:00:12"]);
-    check(
-        &hand,
-        &[
-            ("red2 > dhcp", Unanswered, "MISSING fa:16:3e:00:00:12,"),
-            ("red1 > dhcp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .unanswered("MISSING fa:16:3e:00:00:12,", &["red2 > dhcp"])
+        .fine(&["red1 > dhcp"]);
 }
 
 #[test]
@@ -143,31 +115,21 @@ fn the_dhcp_servers_device_is_down() {
         "net/ns-qdhcp-a0684221-f89f-4024-a918-7152eb6caac3",
         "tap60c7ec6f-8a",
     );
-    check(
-        &hand,
-        &[
-            (
-                "red2 > dhcp",
-                Lost,
-                "tap60c7ec6f-8a: <BROADCAST,MULTICAST,PROMISC> mtu 1450",
-            ),
-            ("green1 > dhcp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            "tap60c7ec6f-8a: <BROADCAST,MULTICAST,PROMISC> mtu 1450",
+            &["red2 > dhcp"],
+        )
+        .fine(&["green1 > dhcp"]);
 }
 
 #[test]
 fn the_dhcp_servers_port_is_deleted() {
     let mut hand = healthy(LEGACY);
     hand.del_port("net", "tap60c7ec6f-8a");
-    check(
-        &hand,
-        &[
-            ("red2 > dhcp", Lost, "MISSING Port tap60c7ec6f-8a tag: 1"),
-            ("green1 > dhcp", Fine, ""),
-            ("red2 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost("MISSING Port tap60c7ec6f-8a tag: 1", &["red2 > dhcp"])
+        .fine(&["green1 > dhcp", "red2 > outside icmp"]);
 }
 
 #[test]
@@ -175,14 +137,9 @@ fn a_routers_port_is_deleted() {
     let mut hand = healthy(LEGACY);
     hand.del_port("net", "qr-dfa7b5a4-cb");
     let port = "MISSING Port qr-dfa7b5a4-cb tag: 3";
-    check(
-        &hand,
-        &[
-            ("red2 > green2 icmp", Lost, port),
-            ("green2 > outside icmp", Lost, port),
-            ("red2 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(port, &["red2 > green2 icmp", "green2 > outside icmp"])
+        .fine(&["red2 > outside icmp"]);
 }
 
 #[test]
@@ -190,15 +147,16 @@ fn a_router_is_gone() {
     let mut hand = healthy(LEGACY);
     hand.no_netns("net", "qrouter-");
     let namespace = "MISSING namespace qrouter-a19a342b-9c1a-4f39-84e2-0692986146cd";
-    check(
-        &hand,
-        &[
-            ("red2 > green2 icmp", Lost, namespace),
-            ("red2 > outside icmp", Lost, namespace),
-            ("outside > fip icmp", Lost, namespace),
-            ("red1 > red3 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            namespace,
+            &[
+                "red2 > green2 icmp",
+                "red2 > outside icmp",
+                "outside > fip icmp",
+            ],
+        )
+        .fine(&["red1 > red3 icmp"]);
 }
 
 #[test]
@@ -206,13 +164,9 @@ fn a_dhcp_server_is_gone() {
     let mut hand = healthy(LEGACY);
     hand.no_netns("net", "qdhcp-a0684221");
     let namespace = "MISSING namespace qdhcp-a0684221-f89f-4024-a918-7152eb6caac3";
-    check(
-        &hand,
-        &[
-            ("red2 > dhcp", Lost, namespace),
-            ("red1 > red3 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(namespace, &["red2 > dhcp"])
+        .fine(&["red1 > red3 icmp"]);
 }
 
 #[test]
@@ -224,14 +178,9 @@ fn the_namespace_of_floating_ips_is_gone() {
         "rfp-aa81c5f9-e",
     );
     let namespace = "MISSING namespace fip-3f0f5075-9925-40bd-82f2-066132c36d4f";
-    check(
-        &hand,
-        &[
-            ("outside > fip icmp", Lost, namespace),
-            ("red2 > outside icmp", Fine, ""),
-            ("red1 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(namespace, &["outside > fip icmp"])
+        .fine(&["red2 > outside icmp", "red1 > green2 icmp"]);
 }
 
 #[test]
@@ -239,14 +188,9 @@ fn the_central_part_of_a_distributed_router_is_gone() {
     let mut hand = healthy(DISTRIBUTED);
     hand.no_netns("net", "snat-");
     let namespace = "MISSING namespace snat-aa81c5f9-e704-4efe-8a60-bb1439250280";
-    check(
-        &hand,
-        &[
-            ("red2 > outside icmp", Lost, namespace),
-            ("red1 > outside icmp", Fine, ""),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(namespace, &["red2 > outside icmp"])
+        .fine(&["red1 > outside icmp", "red2 > green2 icmp"]);
 }
 
 #[test]
@@ -254,14 +198,9 @@ fn a_distributed_routers_part_is_gone() {
     let mut hand = healthy(DISTRIBUTED);
     hand.no_netns("c2", "qrouter-");
     let namespace = "MISSING namespace qrouter-aa81c5f9-e704-4efe-8a60-bb1439250280";
-    check(
-        &hand,
-        &[
-            ("red3 > green1 icmp", Lost, namespace),
-            ("red3 > outside icmp", Lost, namespace),
-            ("red1 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(namespace, &["red3 > green1 icmp", "red3 > outside icmp"])
+        .fine(&["red1 > outside icmp"]);
 }
 
 #[test]
@@ -276,14 +215,9 @@ fn the_pair_to_the_floating_ips_is_down() {
         "fpr-aa81c5f9-e",
     );
     let device = "rfp-aa81c5f9-e@if2: <BROADCAST,MULTICAST> mtu 1500";
-    check(
-        &hand,
-        &[
-            ("outside > fip icmp", Lost, device),
-            ("red2 > outside icmp", Fine, ""),
-            ("red1 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(device, &["outside > fip icmp"])
+        .fine(&["red2 > outside icmp", "red1 > green2 icmp"]);
 }
 
 #[test]
@@ -294,14 +228,9 @@ fn the_device_of_floating_ips_is_down() {
         "fg-07b7226b-ee",
     );
     let device = "fg-07b7226b-ee: <BROADCAST,MULTICAST,PROMISC> mtu 1500";
-    check(
-        &hand,
-        &[
-            ("outside > fip icmp", Lost, device),
-            ("red1 > outside icmp", Lost, device),
-            ("red2 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(device, &["outside > fip icmp", "red1 > outside icmp"])
+        .fine(&["red2 > outside icmp"]);
 }
 
 #[test]
@@ -312,14 +241,9 @@ fn the_central_inner_device_is_down() {
         "sg-cb84771d-f3",
     );
     let device = "sg-cb84771d-f3: <BROADCAST,MULTICAST,PROMISC> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("red2 > outside icmp", Lost, device),
-            ("red1 > outside icmp", Fine, ""),
-            ("green2 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(device, &["red2 > outside icmp"])
+        .fine(&["red1 > outside icmp", "green2 > outside icmp"]);
 }
 
 #[test]
@@ -330,15 +254,10 @@ fn a_distributed_routers_device_is_down() {
         "qr-273cf566-8a",
     );
     let device = "qr-273cf566-8a: <BROADCAST,MULTICAST,PROMISC> mtu 1450";
-    check(
-        &hand,
-        &[
-            ("red3 > green1 icmp", Lost, device),
-            ("red3 > outside icmp", Lost, device),
-            // The answer finds its way by the central part.
-            ("red2 > green2 icmp", Fine, device),
-        ],
-    );
+    // The answer finds its way by the central part.
+    walks(&hand)
+        .lost(device, &["red3 > green1 icmp", "red3 > outside icmp"])
+        .fine_but(device, &["red2 > green2 icmp"]);
 }
 
 #[test]
@@ -351,17 +270,12 @@ fn a_chain_of_translations_is_emptied() {
             "-A neutron-l3-agent-float-snat -s",
         ],
     );
-    check(
-        &hand,
-        &[
-            (
-                "red2 > outside icmp",
-                Unanswered,
-                "MISSING -A neutron-l3-agent-snat -o qg-268cdba4-45 -j SNAT --to-source 172.24.4.237",
-            ),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .unanswered(
+            "MISSING -A neutron-l3-agent-snat -o qg-268cdba4-45 -j SNAT --to-source 172.24.4.237",
+            &["red2 > outside icmp"],
+        )
+        .fine(&["red2 > green2 icmp"]);
 }
 
 #[test]
@@ -369,13 +283,9 @@ fn a_policy_rule_refuses_a_guest() {
     let mut hand = healthy(LEGACY);
     let rule = "5:\tfrom all to 10.2.2.12 unreachable";
     hand.insert(&format!("{ROUTER}/ip-rule.txt"), "32766:", rule);
-    check(
-        &hand,
-        &[
-            ("red2 > green2 icmp", Lost, rule),
-            ("red2 > green1 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(rule, &["red2 > green2 icmp"])
+        .fine(&["red2 > green1 icmp"]);
 }
 
 #[test]
@@ -387,14 +297,9 @@ fn a_router_does_not_answer_arp_outside() {
         &format!("{key} = 0"),
         &format!("{key} = 8"),
     );
-    check(
-        &hand,
-        &[
-            ("outside > fip icmp", Lost, &format!("{key} = 8")),
-            ("red2 > outside icmp", Fine, ""),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(&format!("{key} = 8"), &["outside > fip icmp"])
+        .fine(&["red2 > outside icmp", "red2 > green2 icmp"]);
 }
 
 #[test]
@@ -406,10 +311,7 @@ fn no_device_of_a_router_answers_arp() {
         &format!("{key} = 1"),
         &format!("{key} = 8"),
     );
-    check(
-        &hand,
-        &[("outside > fip icmp", Lost, &format!("{key} = 8"))],
-    );
+    walks(&hand).lost(&format!("{key} = 8"), &["outside > fip icmp"]);
 }
 
 #[test]
@@ -440,15 +342,12 @@ fn sources_are_checked_strictly_where_ways_are_the_same() {
             &format!("{key} = 1"),
         );
     }
-    check(
-        &hand,
-        &[
-            ("outside > fip icmp", Fine, ""),
-            ("red1 > outside icmp", Fine, ""),
-            ("red2 > outside icmp", Fine, ""),
-            ("red1 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand).fine(&[
+        "outside > fip icmp",
+        "red1 > outside icmp",
+        "red2 > outside icmp",
+        "red1 > green2 icmp",
+    ]);
 }
 
 #[test]
@@ -460,10 +359,9 @@ fn a_servers_own_filter_discards_questions() {
         "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n{rule}\nCOMMIT\n"
     );
     hand.0.insert(path.to_owned(), table);
-    check(
-        &hand,
-        &[("red2 > dhcp", Lost, rule), ("green1 > dhcp", Fine, "")],
-    );
+    walks(&hand)
+        .lost(rule, &["red2 > dhcp"])
+        .fine(&["green1 > dhcp"]);
 }
 
 #[test]
@@ -475,13 +373,8 @@ fn a_routers_address_is_anothers() {
         "10.2.2.99 ",
     );
     hand.replace(&format!("{ROUTER}/ip-a.txt"), "10.2.2.1/24", "10.2.2.99/24");
-    check(
-        &hand,
-        &[
-            ("green2 > 10.2.2.1 icmp", Lost, "MISSING inet 10.2.2.1/24"),
-            // What only passes the router asks the flows for its MAC.
-            ("green2 > red2 icmp", Fine, ""),
-            ("red2 > outside icmp", Fine, ""),
-        ],
-    );
+    // What only passes the router asks the flows for its MAC.
+    walks(&hand)
+        .lost("MISSING inet 10.2.2.1/24", &["green2 > 10.2.2.1 icmp"])
+        .fine(&["green2 > red2 icmp", "red2 > outside icmp"]);
 }

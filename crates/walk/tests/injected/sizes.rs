@@ -10,20 +10,17 @@ fn narrow(case: &str, (folder, dev): (&str, &str), lost: &[&str], fine: &[&str])
     let mtu = mtu.split(' ').next().expect("a number");
     let wide = format!("mtu {mtu}");
     hand.replace(&path, &head, &head.replace(&wide, "mtu 1300"));
-    let sized = |words: &&str, size: u32| format!("{words} size {size}");
-    let lost = lost.iter().flat_map(|words| {
-        [
-            (sized(words, 1400), Lost, dev),
-            (sized(words, 1200), Fine, ""),
-        ]
-    });
-    let fine = fine.iter().map(|words| (sized(words, 1400), Fine, ""));
-    let probes: Vec<_> = lost.chain(fine).collect();
-    let probes: Vec<Probe<'_>> = probes
-        .iter()
-        .map(|(w, e, c)| (w.as_str(), *e, *c))
-        .collect();
-    check(&hand, &probes);
+    let sized = |words: &[&str], size: u32| -> Vec<String> {
+        let sized = words.iter().map(|words| format!("{words} size {size}"));
+        sized.collect()
+    };
+    let walks = walks(&hand);
+    for words in sized(lost, 1400) {
+        walks.lost(dev, &[&words]);
+    }
+    for words in [sized(lost, 1200), sized(fine, 1400)].concat() {
+        walks.fine(&[&words]);
+    }
 }
 
 #[test]

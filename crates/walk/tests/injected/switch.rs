@@ -6,15 +6,16 @@ fn a_guests_port_is_deleted() {
     let mut hand = healthy(LEGACY);
     hand.del_port("c1", "qvo8852251e-44");
     let port = "MISSING Port qvo8852251e-44 tag: 2";
-    check(
-        &hand,
-        &[
-            ("green1 > green2 icmp", Lost, port),
-            ("red2 > green1 icmp", Lost, port),
-            ("green1 > dhcp", Lost, port),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            port,
+            &[
+                "green1 > green2 icmp",
+                "red2 > green1 icmp",
+                "green1 > dhcp",
+            ],
+        )
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -22,14 +23,9 @@ fn a_guests_port_of_the_native_firewall_is_deleted() {
     let mut hand = healthy(NATIVE);
     hand.del_port("c2", "tapc3adbb31-e7");
     let port = "MISSING Port tapc3adbb31-e7 tag: 2";
-    check(
-        &hand,
-        &[
-            ("red1 > green2 icmp", Lost, port),
-            ("green2 > red1 icmp", Lost, port),
-            ("red1 > red3 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(port, &["red1 > green2 icmp", "green2 > red1 icmp"])
+        .fine(&["red1 > red3 icmp"]);
 }
 
 #[test]
@@ -37,15 +33,12 @@ fn the_patch_to_the_tunnels_is_deleted() {
     let mut hand = healthy(LEGACY);
     hand.del_port("c1", "patch-tun");
     let port = "MISSING Port patch-tun";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, port),
-            ("red3 > red1 icmp", Lost, port),
-            ("red2 > dhcp", Lost, port),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            port,
+            &["red1 > red3 icmp", "red3 > red1 icmp", "red2 > dhcp"],
+        )
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -53,14 +46,9 @@ fn a_tunnel_is_deleted() {
     let mut hand = healthy(LEGACY);
     hand.del_port("c1", "vxlan-0a1e000d");
     let port = "MISSING Port vxlan-0a1e000d";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, port),
-            ("red3 > red1 icmp", Lost, port),
-            ("red1 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(port, &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > outside icmp"]);
 }
 
 #[test]
@@ -68,56 +56,45 @@ fn the_patch_to_the_outside_is_deleted() {
     let mut hand = healthy(LEGACY);
     hand.del_port("net", "int-br-ex");
     let port = "MISSING Port int-br-ex";
-    check(
-        &hand,
-        &[
-            ("red2 > outside icmp", Lost, port),
-            ("outside > fip icmp", Lost, port),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(port, &["red2 > outside icmp", "outside > fip icmp"])
+        .fine(&["red2 > green2 icmp"]);
 }
 
 #[test]
 fn the_card_is_out_of_the_provider_bridge() {
     let mut hand = healthy(LEGACY);
     hand.del_port("net", "eth2");
-    check(
-        &hand,
-        &[
-            ("red2 > outside icmp", Lost, "MISSING Port eth2"),
-            ("outside > fip icmp", Lost, "MISSING Port eth2"),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            "MISSING Port eth2",
+            &["red2 > outside icmp", "outside > fip icmp"],
+        )
+        .fine(&["red2 > green2 icmp"]);
 }
 
 #[test]
 fn a_bridge_has_lost_all_its_flows() {
     let mut hand = healthy(LEGACY);
     hand.empty("c2/flows-br-int.names.txt");
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, "MISSING flows of br-"),
-            ("red3 > red1 icmp", Lost, "MISSING flows of br-"),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            "MISSING flows of br-",
+            &["red1 > red3 icmp", "red3 > red1 icmp"],
+        )
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
 fn a_tunnel_bridge_has_lost_all_its_flows() {
     let mut hand = healthy(NATIVE);
     hand.empty("c2/flows-br-tun.names.txt");
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, "MISSING flows of br-"),
-            ("red3 > red1 icmp", Lost, "MISSING flows of br-"),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(
+            "MISSING flows of br-",
+            &["red1 > red3 icmp", "red3 > red1 icmp"],
+        )
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -131,13 +108,7 @@ fn a_port_is_in_the_dead_vlan() {
         "tag                 : 4095",
     );
     let port = "Port qvo8852251e-44 tag: 4095";
-    check(
-        &hand,
-        &[
-            ("green1 > green2 icmp", Lost, port),
-            ("red2 > green1 icmp", Lost, port),
-        ],
-    );
+    walks(&hand).lost(port, &["green1 > green2 icmp", "red2 > green1 icmp"]);
 }
 
 #[test]
@@ -149,14 +120,10 @@ fn an_answer_to_arp_is_wrong_on_one_host() {
     );
     let wrong = flow.replace("fa:16:3e:00:00:14", "fa:16:3e:00:00:99");
     hand.replace("c1/flows-br-tun.names.txt", &flow, &wrong);
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, &wrong),
-            ("red3 > red1 icmp", Unanswered, &wrong),
-            ("red2 > green2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(&wrong, &["red1 > red3 icmp"])
+        .unanswered(&wrong, &["red3 > red1 icmp"])
+        .fine(&["red2 > green2 icmp"]);
 }
 
 #[test]
@@ -167,14 +134,9 @@ fn a_tunnel_has_a_key_of_its_own() {
         hand.replace(file, old, &old.replace("flow", "\"5\""));
     }
     let port = "Interface vxlan-0a1e000d type: vxlan options: {df_default=\"true\", egress_pkt_mark=\"0\", in_key=\"5\"";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, port),
-            ("red3 > red1 icmp", Lost, port),
-            ("red1 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(port, &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > outside icmp"]);
 }
 
 #[test]
@@ -193,13 +155,7 @@ fn a_tunnel_has_another_udp_port() {
     }
     let port =
         "Interface vxlan-0a1e000d type: vxlan options: {df_default=\"true\", dst_port=\"4790\"";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, port),
-            ("red3 > red1 icmp", Lost, port),
-        ],
-    );
+    walks(&hand).lost(port, &["red1 > red3 icmp", "red3 > red1 icmp"]);
 }
 
 #[test]
@@ -214,14 +170,9 @@ fn a_port_is_made_a_trunk() {
         "            tag: 2\n            trunks: [7]\n",
     );
     let port = "Port qvo8852251e-44 tag: 2 vlan_mode: trunk trunks: [7]";
-    check(
-        &hand,
-        &[
-            ("green1 > green2 icmp", Lost, port),
-            ("red2 > green1 icmp", Lost, port),
-            ("red1 > red2 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(port, &["green1 > green2 icmp", "red2 > green1 icmp"])
+        .fine(&["red1 > red2 icmp"]);
 }
 
 #[test]
@@ -231,16 +182,10 @@ fn a_port_of_the_native_firewall_has_no_flows() {
         "c2/flows-br-int.names.txt",
         &["tapc3adbb31-e7", "reg5=0x4", "0x4->reg5"],
     );
-    check(
-        &hand,
-        &[
-            ("red1 > green2 tcp 22", Fine, ""),
-            (
-                "red1 > green2 tcp 443",
-                Fine,
-                "MISSING cookie=0xbea4e3fbfdee8a94, table=60, priority=",
-            ),
-            ("red1 > red3 icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .fine(&["red1 > green2 tcp 22", "red1 > red3 icmp"])
+        .fine_but(
+            "MISSING cookie=0xbea4e3fbfdee8a94, table=60, priority=",
+            &["red1 > green2 tcp 443"],
+        );
 }

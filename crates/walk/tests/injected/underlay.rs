@@ -10,14 +10,10 @@ fn the_other_hosts_address_is_routed_nowhere() {
             "10.30.0.0/24 dev",
             &format!("{route} "),
         );
-        check(
-            &hand,
-            &[
-                ("red1 > red3 icmp", Lost, route),
-                ("red3 > red1 icmp", Unanswered, route),
-                ("red1 > outside icmp", Fine, ""),
-            ],
-        );
+        walks(&hand)
+            .lost(route, &["red1 > red3 icmp"])
+            .unanswered(route, &["red3 > red1 icmp"])
+            .fine(&["red1 > outside icmp"]);
     }
 }
 
@@ -27,12 +23,7 @@ fn a_host_has_another_tunnel_address() {
     hand.replace_all("c2/ns-root/ip-a.txt", "10.30.0.13/", "10.30.0.63/");
     hand.replace_all("c2/ns-root/ip-route-all.txt", "10.30.0.13 ", "10.30.0.63 ");
     let address = "MISSING inet 10.30.0.13/24";
-    check(
-        &hand,
-        &[
-            ("red1 > red3 icmp", Lost, address),
-            ("red3 > red1 icmp", Lost, address),
-            ("red1 > outside icmp", Fine, ""),
-        ],
-    );
+    walks(&hand)
+        .lost(address, &["red1 > red3 icmp", "red3 > red1 icmp"])
+        .fine(&["red1 > outside icmp"]);
 }
