@@ -83,6 +83,16 @@ pub fn interface(name: &str, interface: &Interface) -> String {
     )
 }
 
+/// What OpenFlow set of a port, as `ovs-ofctl show` has it, in a line.
+pub fn port_config(name: &str, interface: &Interface) -> String {
+    let words: Vec<&str> = interface.config.0.iter().map(String::as_str).collect();
+    let number = interface
+        .ofport
+        .0
+        .map_or_else(String::new, |n| n.to_string());
+    format!("{number}({name}): config: {}", words.join(" "))
+}
+
 /// An option's value: quoted unless it is a plain word, as OVSDB prints strings.
 fn option(value: &str) -> String {
     let plain = !value.is_empty()

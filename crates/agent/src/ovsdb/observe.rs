@@ -129,6 +129,7 @@ fn interface(row: &Row) -> Interface {
         error: text("error").into(),
         admin_state: text("admin_state").into(),
         link_state: text("link_state").into(),
+        ..Interface::default()
     }
 }
 

@@ -97,6 +97,8 @@ pub struct Interface {
     pub error: Shown<Option<String>>,
     pub admin_state: Shown<Option<String>>,
     pub link_state: Shown<Option<String>>,
+    /// What OpenFlow's `mod-port` set: `NO_FWD`, `NO_RECV`, `NO_FLOOD`, …
+    pub config: Shown<BTreeSet<String>>,
 }
 
 /// What an entry of the MAC table is found by.

@@ -1,5 +1,5 @@
 //! The smaller listings of a bridge: `ovs-ofctl show`, `fdb/show`, `dump-groups`, `dump-meters`.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::action_print::print_actions;
@@ -20,13 +20,22 @@ pub struct ShownPort {
     pub number: u32,
     pub name: String,
     pub mac: Option<Mac>,
+    /// What OpenFlow set of it: `NO_FWD`, `NO_RECV`, `NO_FLOOD`, …
+    pub config: BTreeSet<String>,
 }
 
-/// Read `ovs-ofctl show`: ` 3(qvo933ea4df-57): addr:86:d3:b7:0b:46:b2`.
+/// Read `ovs-ofctl show`: ` 3(qvo933ea4df-57): addr:86:d3:b7:0b:46:b2`, and what is set below it.
 pub fn read_ofctl_show(text: &str) -> Vec<ShownPort> {
-    lines(text)
-        .filter_map(|(_, line)| shown_port(line))
-        .collect()
+    let mut ports: Vec<ShownPort> = Vec::new();
+    for (_, line) in lines(text) {
+        let config = line.trim_start().strip_prefix("config:");
+        if let (Some(words), Some(port)) = (config, ports.last_mut()) {
+            let set = words.split_whitespace().filter(|word| *word != "0");
+            port.config = set.map(str::to_owned).collect();
+        }
+        ports.extend(shown_port(line));
+    }
+    ports
 }
 
 fn shown_port(line: &str) -> Option<ShownPort> {
@@ -41,10 +50,12 @@ fn shown_port(line: &str) -> Option<ShownPort> {
         number,
         name: name.to_owned(),
         mac,
+        config: BTreeSet::new(),
     })
 }
 
-/// Give interfaces the numbers that `ovs-ofctl show` lists, where the database said none.
+/// Give interfaces the numbers that `ovs-ofctl show` lists, where the database said none, and what
+/// is set of them.
 pub fn fill_ofports(bridge: &mut Bridge, shown: &[ShownPort]) {
     for interfaces in bridge.ports.values_mut().map(|p| &mut p.interfaces) {
         for (name, interface) in interfaces {
@@ -52,6 +63,7 @@ pub fn fill_ofports(bridge: &mut Bridge, shown: &[ShownPort]) {
                 continue;
             };
             interface.ofport.0.get_or_insert(port.number);
+            interface.config.0.clone_from(&port.config);
             if let Some(mac) = port.mac.filter(|mac| *mac != Mac::ZERO) {
                 interface.mac_in_use.0.get_or_insert(mac);
             }
@@ -216,7 +228,7 @@ mod tests {
 
     #[test]
     fn ports_get_the_numbers_that_were_shown() {
-        let text = "OFPT_FEATURES_REPLY (OF1.3) (xid=0x2): dpid:00008a13e56de745\n 3(qvo1): addr:86:d3:b7:0b:46:b2\n     config:     0\n LOCAL(br-int): addr:8a:13:e5:6d:e7:45\n";
+        let text = "OFPT_FEATURES_REPLY (OF1.3) (xid=0x2): dpid:00008a13e56de745\n 3(qvo1): addr:86:d3:b7:0b:46:b2\n     config:     NO_RECV NO_FWD\n     state:      LIVE\n LOCAL(br-int): addr:8a:13:e5:6d:e7:45\n     config:     0\n";
         let mut bridge = Bridge::default();
         let interfaces = [("qvo1".to_owned(), Interface::default())].into();
         let port = Port {
@@ -227,7 +239,10 @@ mod tests {
         fill_ofports(&mut bridge, &read_ofctl_show(text));
         assert_eq!(bridge.ofport("qvo1"), Some(3));
         assert_eq!(bridge.port_name(3), Some("qvo1"));
-        assert_eq!(read_ofctl_show(text)[1].number, 65534);
+        let shown = read_ofctl_show(text);
+        assert_eq!((shown[1].number, shown[1].config.len()), (65534, 0));
+        let set = &bridge.interface("qvo1").expect("it").config.0;
+        assert_eq!(set.iter().collect::<Vec<_>>(), ["NO_FWD", "NO_RECV"]);
     }
 
     #[test]

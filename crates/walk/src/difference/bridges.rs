@@ -8,12 +8,33 @@ use host::ovs::flow::{Flow, FlowKey};
 use host::ovs::{Action, Bridge, Interface, Port};
 
 use super::{Difference, Kind, restore};
+use crate::openflow::is_set;
 use crate::text;
 use crate::world::is_tunnel;
 
-/// What a host's own records contradict: Neutron keeps each port's tag beside it.
+/// What OpenFlow can set of a port that keeps frames from it.
+const CLOSED: [&str; 3] = ["NO_FLOOD", "NO_FWD", "NO_RECV"];
+
+/// What a host's own records contradict: Neutron keeps each port's tag beside it. And what nobody
+/// ever asks for: ports that take nothing in, send nothing or are left out of floods.
 pub(super) fn sound(have: &HostState, found: &mut Vec<Difference>) {
     for (bridge, row) in &have.bridges {
+        let ports = row.interfaces();
+        let closed = ports.filter(|(_, i)| CLOSED.iter().any(|what| is_set(i, what)));
+        found.extend(closed.map(|(name, interface)| {
+            let (at, key) = (bridge.clone(), name.to_owned());
+            let undo = move |state: &mut HostState| {
+                let ports = state.bridge_mut(&at).ports.values_mut();
+                for interface in ports.filter_map(|port| port.interfaces.get_mut(&key)) {
+                    interface
+                        .config
+                        .0
+                        .retain(|what| !CLOSED.contains(&what.as_str()));
+                }
+            };
+            let text = text::port_config(name, interface);
+            Difference::new((&have.name, bridge, name), Kind::Changed, text, undo)
+        }));
         for (name, port) in &row.ports {
             let kept = port
                 .other_config

@@ -6,7 +6,7 @@ use host::ovs::flow::{Flow, FlowKey};
 use host::ovs::matches::PortRef;
 use host::ovs::{Action, Field, Interface, Subfield};
 
-use super::{Pipe, conntrack, learn, normal};
+use super::{Pipe, conntrack, is_set, learn, normal};
 use crate::packet::Meta;
 use crate::sim::{Exit, Fate, Place, Sim, Tunnelled};
 use crate::world::{is_tunnel, option_ip};
@@ -162,7 +162,10 @@ fn output<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, port: &PortRef) {
     match port {
         PortRef::Normal => normal::forward(pipe, sim),
         PortRef::Flood | PortRef::All => {
-            let names: Vec<String> = pipe.bridge.ports.keys().cloned().collect();
+            let all = *port == PortRef::All;
+            let ports = pipe.bridge.interfaces();
+            let floods = ports.filter(|(_, i)| all || !is_set(i, "NO_FLOOD"));
+            let names: Vec<String> = floods.map(|(name, _)| name.to_owned()).collect();
             for name in names {
                 if name != pipe.in_port {
                     send(pipe, sim, &name);
@@ -204,6 +207,13 @@ pub(super) fn send<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, port: &str) {
     if let Some(error) = &interface.error.0 {
         let what = format!("the switch could not open {port}: {error}");
         let step = sim.step(Some(pipe.last), pipe.spot(port), &pipe.packet, what);
+        pipe.dropped = Some(step);
+        return;
+    }
+    if is_set(interface, "NO_FWD") {
+        let what = format!("nothing is sent by {port}");
+        let step = sim.step(Some(pipe.last), pipe.spot(port), &pipe.packet, what);
+        sim.because(step, crate::text::port_config(port, interface));
         pipe.dropped = Some(step);
         return;
     }

@@ -7,7 +7,7 @@ mod lookup;
 mod normal;
 
 use host::ovs::flow::{Flow, FlowKey};
-use host::ovs::{Bridge, Field};
+use host::ovs::{Bridge, Field, Interface};
 
 use crate::packet::{Meta, Packet};
 use crate::sim::{Entry, Exit, Fate, Place, Sim, Spot, StepId, Tunnelled};
@@ -80,6 +80,12 @@ pub fn enter(
         device: port,
     };
     let last = sim.step(Some(parent), spot, &packet, "into the bridge");
+    if let Some(interface) = row.interface(port).filter(|i| is_set(i, "NO_RECV")) {
+        let what = format!("nothing is taken in by {port}");
+        let step = sim.stop(last, spot, &packet, what, Fate::Dropped);
+        sim.because(step, crate::text::port_config(port, interface));
+        return;
+    }
     let mut pipe = Pipe {
         host,
         name,
@@ -95,6 +101,11 @@ pub fn enter(
         unknown: false,
     };
     pipe.whole(sim);
+}
+
+/// Did somebody set this of a port by OpenFlow?
+pub fn is_set(interface: &Interface, what: &str) -> bool {
+    interface.config.0.contains(what)
 }
 
 /// What one host's switch, all its bridges together, makes of a frame: where it leaves, and how.

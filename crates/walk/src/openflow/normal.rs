@@ -5,7 +5,7 @@ use host::ovs::matches::PortRef;
 use host::ovs::{Port, VlanMode};
 use host::{Mac, NsName};
 
-use super::{Pipe, actions};
+use super::{Pipe, actions, is_set};
 use crate::sim::Sim;
 
 /// How a port treats a network's frames.
@@ -58,7 +58,9 @@ fn flood<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, vlan: u16) {
         .ports
         .iter()
         .filter(|(_, port)| membership(port, vlan) != Membership::None)
-        .flat_map(|(_, port)| port.interfaces.keys().take(1).cloned())
+        .flat_map(|(_, port)| port.interfaces.iter().take(1))
+        .filter(|(_, interface)| !is_set(interface, "NO_FLOOD"))
+        .map(|(name, _)| name.clone())
         .filter(|name| *name != pipe.in_port)
         .filter(|name| *name != pipe.name || sim.exits.is_some() || somebody_listens(pipe, sim))
         .collect();

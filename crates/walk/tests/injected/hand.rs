@@ -228,6 +228,21 @@ impl Hand {
         }
     }
 
+    /// `ovs-ofctl mod-port`: what is set of a port, as the switch shows it then.
+    pub(crate) fn mod_port(
+        &mut self,
+        (host, bridge): (&str, &str),
+        port: &str,
+        set: &str,
+    ) -> String {
+        let path = format!("{host}/ofctl-show-{bridge}.txt");
+        let head = self.line(&path, &[&format!("({port})")]);
+        let whole = format!("{head}\n     config:     ");
+        self.replace(&path, &format!("{whole}0\n"), &format!("{whole}{set}\n"));
+        let number = head.trim().split('(').next().expect("its number");
+        format!("{number}({port}): config: {set}")
+    }
+
     /// `ip netns del`: the namespace is gone, and every device that was in it.
     pub(crate) fn no_netns(&mut self, host: &str, ns: &str) {
         let start = format!("{host}/ns-{ns}");

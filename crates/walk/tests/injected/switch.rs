@@ -189,3 +189,28 @@ fn a_port_of_the_native_firewall_has_no_flows() {
             &["red1 > green2 tcp 443"],
         );
 }
+
+#[test]
+fn a_port_takes_nothing_in_or_sends_nothing() {
+    let (switch, port) = (("c1", "br-int"), "qvo8852251e-44");
+    let mut hand = healthy(LEGACY);
+    let takes_nothing = hand.mod_port(switch, port, "NO_RECV");
+    walks(&hand)
+        .lost(&takes_nothing, &["green1 > green2 icmp", "green1 > dhcp"])
+        .unanswered(&takes_nothing, &["green2 > green1 icmp"])
+        .fine(&["red1 > red3 icmp"]);
+    let mut hand = healthy(LEGACY);
+    let sends_nothing = hand.mod_port(switch, port, "NO_FWD");
+    walks(&hand)
+        .lost(
+            &sends_nothing,
+            &["green1 > green2 icmp", "red2 > green1 icmp"],
+        )
+        .unanswered(&sends_nothing, &["green1 > dhcp"])
+        .fine(&["red1 > red3 icmp"]);
+    let mut hand = healthy(LEGACY);
+    let not_flooded = hand.mod_port(switch, "patch-tun", "NO_FLOOD");
+    walks(&hand)
+        .lost(&not_flooded, &["red2 > dhcp"])
+        .fine(&["red1 > red2 icmp"]);
+}
