@@ -23,6 +23,8 @@ use crate::{
 const FEW: usize = 10;
 const MANY: usize = 50;
 const NETWORKS: usize = 100;
+/// Between pings while the agent is started again.
+const PING: Duration = Duration::from_millis(10);
 
 pub(crate) fn run(binary: &Path) -> io::Result<()> {
     println!("\nrouters");
@@ -34,11 +36,11 @@ pub(crate) fn run(binary: &Path) -> io::Result<()> {
     node.routers(MANY - FEW)?;
     node.settle()?;
     node.one_more_floating_ip(MANY)?;
+    node.restart(&format!("{MANY} routers, started again"))?;
     node.remove_guest()?;
     node.wipe()?;
     let what = format!("{MANY} routers from nothing");
     node.verified(&what)?;
-    node.restart(&format!("{MANY} routers, started again"))?;
     node.memory("router", MANY)?;
     node.idle()?;
     drop(node);
@@ -207,9 +209,11 @@ impl Node {
         self.settle()
     }
 
+    /// While the guest, if there is one, is pinged from outside.
     fn restart(&mut self, what: &str) -> io::Result<()> {
         let mut times = Vec::new();
         let mut written = 0;
+        let ping = self.ping()?;
         for _ in 0..TIMES {
             let (took, passes) = self.machine.verified()?;
             times.push(took);
@@ -217,12 +221,28 @@ impl Node {
             written += passes.iter().filter(|line| !line.contains(nothing)).count();
             self.settle()?;
         }
+        let lost = match ping.map(Ping::end).transpose()? {
+            Some((sent, lost)) => format!(", {lost} of {sent} pings lost"),
+            None => String::new(),
+        };
         let figures = format!(
-            "verified after {}, {written} times something written",
+            "verified after {}, {written} times something written{lost}",
             ms(median(times))
         );
         say(what, &figures);
         Ok(())
+    }
+
+    /// From outside to a floating IP of the guest, which answers already.
+    fn ping(&mut self) -> io::Result<Option<Ping>> {
+        let Some(port) = self.guest.clone() else {
+            return Ok(None);
+        };
+        let made = self.floating_ip(&port)?;
+        let address = made["floating_ip_address"].as_str().unwrap_or_default();
+        Ping::outside(address, PING)?.first()?;
+        self.settle()?;
+        Ping::outside(address, PING).map(Some)
     }
 
     fn memory(&self, each: &str, count: usize) -> io::Result<()> {
