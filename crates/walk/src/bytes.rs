@@ -1,5 +1,7 @@
 //! A packet as it is on a wire: what a walk supposes, as a frame that can really be sent. A mark
 //! in it tells it from all others, on whatever device it is seen, in a tunnel too.
+mod lease;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use etherparse::{
@@ -8,9 +10,10 @@ use etherparse::{
 };
 use host::Mac;
 
+use crate::autoconf::{DHCP_CLIENT, DHCP_SERVER, DHCP6_CLIENT, DHCP6_SERVER};
 use crate::packet::{
-    Arp, ICMP_ECHO, ICMP6_ECHO, Ip, Load, ND_ADVERT, ND_SOLICIT, Net, Packet, TCP_ACK, TCP_RST,
-    TCP_SYN,
+    Arp, ICMP_ECHO, ICMP6_ECHO, Ip, Load, ND_ADVERT, ND_ROUTER_SOLICIT, ND_SOLICIT, Net, Packet,
+    TCP_ACK, TCP_RST, TCP_SYN,
 };
 
 /// A number that no other packet carries: the first bytes of its payload, or, of TCP, where its
@@ -20,25 +23,40 @@ pub struct Mark(pub u64);
 
 const ETH_VLAN: u16 = 0x8100;
 
+/// The questions for leases.
+const DHCP: Load = Load::Udp {
+    sport: DHCP_CLIENT,
+    dport: DHCP_SERVER,
+};
+const DHCP6: Load = Load::Udp {
+    sport: DHCP6_CLIENT,
+    dport: DHCP6_SERVER,
+};
+
 impl Mark {
     fn sequence(self) -> u32 {
         (self.0 >> 32) as u32
     }
 
     /// By which bytes a frame shows that it is the marked packet. An ARP question has no room for
-    /// a mark: it is known by who asks for what.
+    /// a mark: it is known by who asks for what; and so has one for routers, known by who asks.
     fn of_packet(self, packet: &Packet) -> Vec<u8> {
         match &packet.net {
             Net::Arp(arp) => arp_bytes(arp)[6..].to_vec(),
             Net::Ip(ip) => match &ip.load {
                 Load::Tcp { .. } => self.sequence().to_be_bytes().to_vec(),
+                &DHCP => lease::marks(self.sequence()).0,
+                &DHCP6 => lease::marks_6(self.sequence()).0,
+                load if load.icmp() == Some((ND_ROUTER_SOLICIT, 0)) => {
+                    router_option(packet.eth_src)
+                }
                 _ => self.0.to_be_bytes().to_vec(),
             },
         }
     }
 
     /// By which bytes a frame shows that it answers the marked packet; nothing where an answer
-    /// says nothing of what it answers.
+    /// says nothing of what it answers. That of UDP is known by its ports alone.
     pub(crate) fn of_answer(self, packet: &Packet) -> Option<Vec<u8>> {
         match &packet.ip()?.load {
             Load::Tcp { .. } => Some(self.sequence().wrapping_add(1).to_be_bytes().to_vec()),
@@ -48,19 +66,43 @@ impl Mark {
             | Load::Icmp6 {
                 kind: ICMP6_ECHO, ..
             } => Some(self.0.to_be_bytes().to_vec()),
+            &DHCP => Some(lease::marks(self.sequence()).1),
+            &DHCP6 => Some(lease::marks_6(self.sequence()).1),
+            Load::Udp { sport, dport } => Some([dport.to_be_bytes(), sport.to_be_bytes()].concat()),
             _ => None,
         }
     }
 
     /// Is a frame the marked packet, not its answer?
     pub fn is_packet(self, packet: &Packet, frame: &[u8]) -> bool {
-        Self::is(packet, frame, &self.of_packet(packet), false)
+        Self::is(packet, frame, &self.of_packet(packet), false) && !self.is_refusal(packet, frame)
     }
 
     /// Is a frame the answer to the marked packet?
     pub fn is_answer(self, packet: &Packet, frame: &[u8]) -> bool {
         self.of_answer(packet)
             .is_some_and(|mark| Self::is(packet, frame, &mark, true))
+            || self.is_refusal(packet, frame)
+    }
+
+    /// Does a frame say that nobody listens on a port of UDP? It quotes the packet, mark and all.
+    fn is_refusal(self, packet: &Packet, frame: &[u8]) -> bool {
+        let Some(ip) = packet.ip().filter(|ip| matches!(ip.load, Load::Udp { .. })) else {
+            return false;
+        };
+        let mark = self.of_packet(packet);
+        let Some(at) = frame.windows(mark.len()).position(|bytes| bytes == mark) else {
+            return false;
+        };
+        // How far before the mark ICMP begins, the quoted headers being between, and the number of
+        // its protocol stands.
+        let (head, kind, proto_at, proto) = match ip.src {
+            IpAddr::V4(_) => (36, [3, 3], 47, 1),
+            IpAddr::V6(_) => (56, [1, 4], 90, 58),
+        };
+        let before = |distance: usize| at.checked_sub(distance);
+        before(head).and_then(|from| frame.get(from..from + 2)) == Some(&kind)
+            && before(proto_at).and_then(|at| frame.get(at)) == Some(&proto)
     }
 
     fn is(packet: &Packet, frame: &[u8], mark: &[u8], answer: bool) -> bool {
@@ -90,7 +132,7 @@ pub fn frame(packet: &Packet, mark: Mark) -> Option<Vec<u8>> {
     out.extend(packet.eth_type().to_be_bytes());
     match &packet.net {
         Net::Arp(arp) => out.extend(arp_bytes(arp)),
-        Net::Ip(ip) => out.extend(ip_bytes(ip, mark)?),
+        Net::Ip(ip) => out.extend(ip_bytes(ip, packet.eth_src, mark)?),
     }
     Some(out)
 }
@@ -106,13 +148,13 @@ fn arp_bytes(arp: &Arp) -> Vec<u8> {
     out
 }
 
-fn ip_bytes(ip: &Ip, mark: Mark) -> Option<Vec<u8>> {
+fn ip_bytes(ip: &Ip, sender: Mac, mark: Mark) -> Option<Vec<u8>> {
     let ends = match (ip.src, ip.dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => Ends::V4(src.octets(), dst.octets()),
         (IpAddr::V6(src), IpAddr::V6(dst)) => Ends::V6(src.octets(), dst.octets()),
         _ => return None,
     };
-    let load = load(ip, mark, ends)?;
+    let load = load(ip, sender, mark, ends)?;
     let length = u16::try_from(load.len()).ok()?;
     let proto = IpNumber(ip.load.proto());
     Some(match ends {
@@ -176,8 +218,12 @@ fn payload(ip: &Ip, heads: u32, mark: Mark) -> Vec<u8> {
     payload
 }
 
-fn load(ip: &Ip, mark: Mark, ends: Ends) -> Option<Vec<u8>> {
-    let rest = payload(ip, ends.heads(), mark);
+fn load(ip: &Ip, sender: Mac, mark: Mark, ends: Ends) -> Option<Vec<u8>> {
+    let rest = match &ip.load {
+        &DHCP => lease::discover(sender, mark.sequence()),
+        &DHCP6 => lease::solicit(sender, mark.sequence()),
+        _ => payload(ip, ends.heads(), mark),
+    };
     Some(match (&ip.load, ends) {
         (Load::Icmp { kind, code, id }, Ends::V4(..)) => {
             let kind = Icmpv4Type::Unknown {
@@ -200,6 +246,7 @@ fn load(ip: &Ip, mark: Mark, ends: Ends) -> Option<Vec<u8>> {
         ) => {
             let (more, rest) = match target {
                 Some(target) => ([0; 4], neighbour(*kind, *target, *lladdr)),
+                None if *kind == ND_ROUTER_SOLICIT => ([0; 4], router_option(sender)),
                 None => (id_and_sequence(*id), rest),
             };
             let kind = Icmpv6Type::Unknown {
@@ -245,6 +292,11 @@ fn neighbour(kind: u8, target: Ipv6Addr, lladdr: Option<Mac>) -> Vec<u8> {
         out.extend(mac.0);
     }
     out
+}
+
+/// Whose hardware address goes with a question for routers.
+fn router_option(sender: Mac) -> Vec<u8> {
+    [&[1, 1][..], &sender.0].concat()
 }
 
 fn id_and_sequence(id: u16) -> [u8; 4] {
@@ -332,6 +384,58 @@ mod tests {
         answer[38..42].copy_from_slice(&[9; 4]);
         answer[42..46].copy_from_slice(&0x0123_4568_u32.to_be_bytes());
         assert!(MARK.is_answer(&syn, &answer) && !MARK.is_packet(&syn, &answer));
+    }
+
+    #[test]
+    fn an_answer_of_udp_is_known_by_its_ports_and_a_refusal_by_what_it_quotes() {
+        let load = |sport, dport| Load::Udp { sport, dport };
+        for (a, b, head) in [
+            ("10.1.0.11", "10.1.0.12", &[3, 3][..]),
+            ("2001:db8::a", "2001:db8::b", &[1, 4]),
+        ] {
+            let sent = packet(a, b, 0, load(40000, 53));
+            let bytes = frame(&sent, MARK).unwrap();
+            assert!(MARK.is_packet(&sent, &bytes) && !MARK.is_answer(&sent, &bytes));
+            let back = packet(b, a, 0, load(53, 40000));
+            let back = frame(&back, Mark(9)).unwrap();
+            assert!(MARK.is_answer(&sent, &back) && !MARK.is_packet(&sent, &back));
+            let other = frame(&packet(b, a, 0, load(53, 40001)), Mark(9)).unwrap();
+            assert!(!MARK.is_answer(&sent, &other));
+
+            let mut refusal = bytes.clone();
+            let (ip, proto) = if a.contains(':') { (40, 20) } else { (20, 23) };
+            refusal[proto] = if a.contains(':') { 58 } else { 1 };
+            refusal.truncate(14 + ip);
+            refusal.extend([head, &[0; 6]].concat());
+            refusal.extend(&bytes[14..]);
+            assert!(MARK.is_answer(&sent, &refusal) && !MARK.is_packet(&sent, &refusal));
+        }
+    }
+
+    #[test]
+    fn questions_for_leases_and_routers_are_what_servers_read() {
+        let client = Mac([0xfa, 0x16, 0x3e, 0, 0, 5]);
+        let asks = crate::autoconf::discover(client);
+        let bytes = frame(&asks, MARK).unwrap();
+        assert_eq!(bytes.len(), 14 + 20 + 8 + 236 + 8);
+        assert_eq!(bytes[42..50], [1, 1, 6, 0, 1, 0x23, 0x45, 0x67]);
+        assert_eq!(bytes[70..76], client.0);
+        let mut offer = bytes.clone();
+        offer[42] = 2;
+        assert!(MARK.is_packet(&asks, &bytes) && !MARK.is_answer(&asks, &bytes));
+        assert!(MARK.is_answer(&asks, &offer) && !MARK.is_packet(&asks, &offer));
+
+        let asks = crate::autoconf::solicit_lease(client);
+        let bytes = frame(&asks, MARK).unwrap();
+        let mut advertise = bytes.clone();
+        advertise[62] = 2;
+        assert!(MARK.is_packet(&asks, &bytes) && MARK.is_answer(&asks, &advertise));
+        assert!(!Mark(7 << 32 | 7 << 40).is_answer(&asks, &advertise));
+
+        let asks = crate::autoconf::solicit_router(client);
+        let bytes = frame(&asks, MARK).unwrap();
+        assert_eq!(bytes[54..].len(), 16);
+        assert!(MARK.is_packet(&asks, &bytes) && MARK.of_answer(&asks).is_none());
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use host::{Mac, names};
 use serde::Serialize;
 
+use crate::autoconf::{DHCP_SERVER, DHCP6_SERVER};
 use crate::bytes::{self, Mark};
 use crate::cloud::Port;
-use crate::packet::{Load, Packet};
+use crate::packet::{Load, ND_ROUTER_SOLICIT, Packet};
 use crate::question::{Goal, Plan, Question, QuestionError, Sender, plan};
 use crate::report::{Step, Walk};
 use crate::tunnel;
@@ -22,8 +23,6 @@ pub enum LiveError {
     Question(#[from] QuestionError),
     #[error("a real packet is sent from a guest's port, and '{0}' is none")]
     NotAGuest(String),
-    #[error("a real packet is not sent for a lease: look at the DHCP server instead")]
-    Lease,
     #[error("the packet would not leave {0}: {1}; a question for the MAC alone is --proto arp")]
     Stays(String, String),
     #[error("this packet cannot be written as a frame")]
@@ -70,6 +69,9 @@ pub struct Point {
     pub note: String,
     #[serde(skip)]
     pub watch: Option<Watch>,
+    /// The packet as it is foretold to be here.
+    #[serde(skip)]
+    carried: String,
 }
 
 /// What is sent, what is foretold of it, and where to look.
@@ -107,9 +109,6 @@ pub fn prepare(
     let Sender::Guest(id) = &plan.sender else {
         return Err(LiveError::NotAGuest(question.from.clone()));
     };
-    if matches!(plan.goal, Goal::Dhcp { .. }) {
-        return Err(LiveError::Lease);
-    }
     let not_a_guest = || LiveError::NotAGuest(question.from.clone());
     let port = world.cloud.ports.get(id).ok_or_else(not_a_guest)?;
     let walk = crate::walk(world, &question)?;
@@ -188,6 +187,7 @@ fn points(world: &World, steps: &[Step], way: Way) -> Vec<Point> {
                 seen: None,
                 note: String::new(),
                 watch: None,
+                carried: step.packet.clone(),
             });
         }
         let leaves = step.what == format!("out of {}", step.device)
@@ -238,6 +238,7 @@ fn beyond(world: &World, question: &Question, plan: &Plan, known: &[Point]) -> V
             seen: None,
             note: String::new(),
             watch: None,
+            carried: String::new(),
         });
     }
     let mut kept: Vec<Point> = Vec::new();
@@ -261,6 +262,10 @@ fn look(world: &World, point: &mut Point, packet: &Packet, mark: Mark) {
     let (host, dev) = (point.host.as_str(), point.device.as_str());
     if point.way == Way::Back && mark.of_answer(packet).is_none() {
         "nothing in the answer tells it from others".clone_into(&mut point.note);
+        return;
+    }
+    if point.way == Way::Back && !tells_its_ports(packet, &point.carried) {
+        "its ports were translated here".clone_into(&mut point.note);
         return;
     }
     let interface = world
@@ -315,6 +320,22 @@ fn look(world: &World, point: &mut Point, packet: &Packet, mark: Mark) {
     });
 }
 
+/// Does the answer have, at a place, the ports by which alone UDP's is known? Who translates
+/// addresses chooses ports at random.
+fn tells_its_ports(packet: &Packet, carried: &str) -> bool {
+    match packet.ip().map(|ip| &ip.load) {
+        Some(Load::Udp { sport, dport }) => {
+            let (from, to) = (format!(":{dport} > "), format!(":{sport}"));
+            is_lease(*dport) || carried.contains(&from) && carried.ends_with(&to)
+        }
+        _ => true,
+    }
+}
+
+fn is_lease(server: u16) -> bool {
+    [DHCP_SERVER, DHCP6_SERVER].contains(&server)
+}
+
 /// The card that a tunnel's packets leave by.
 fn card(world: &World, host: &str, interface: &host::ovs::Interface) -> Option<String> {
     let local: IpAddr = interface.options.get("local_ip")?.parse().ok()?;
@@ -324,6 +345,14 @@ fn card(world: &World, host: &str, interface: &host::ovs::Interface) -> Option<S
     devices.last().map(|(name, _)| (*name).to_owned())
 }
 
+/// UDP's packet by its mark, its answer by the ports; of leases both by the server's.
+fn udp(marked: &str, (sport, dport): (u16, u16)) -> String {
+    match is_lease(dport) {
+        true => format!("udp port {dport}"),
+        false => format!("{marked} or (udp src port {dport} and udp dst port {sport})"),
+    }
+}
+
 /// What tcpdump lets through: the marked packet and its answer, with a tag or without.
 fn filter(packet: &Packet, mark: Mark) -> String {
     let (high, next) = (mark.0 >> 32, ((mark.0 >> 32) as u32).wrapping_add(1));
@@ -331,11 +360,23 @@ fn filter(packet: &Packet, mark: Mark) -> String {
         None => "arp".to_owned(),
         Some(ip) if ip.src.is_ipv6() => match &ip.load {
             Load::Tcp { .. } => format!("ip6[44:4] = {high:#x} or ip6[48:4] = {next:#x}"),
+            Load::Udp { sport, dport } => {
+                let marked = format!("ip6[48:4] = {high:#x} or ip6[96:4] = {high:#x}");
+                udp(&marked, (*sport, *dport))
+            }
+            Load::Icmp6 {
+                kind: ND_ROUTER_SOLICIT,
+                ..
+            } => format!("ip6[40] = {ND_ROUTER_SOLICIT}"),
             _ => format!("ip6[48:4] = {high:#x}"),
         },
         Some(ip) => match &ip.load {
             Load::Tcp { .. } => format!("tcp[4:4] = {high:#x} or tcp[8:4] = {next:#x}"),
-            Load::Udp { .. } => format!("udp[8:4] = {high:#x}"),
+            Load::Udp { sport, dport } => {
+                // A refusal has the packet after its own headers.
+                let marked = format!("udp[8:4] = {high:#x} or icmp[36:4] = {high:#x}");
+                udp(&marked, (*sport, *dport))
+            }
             Load::Icmp { .. } => format!("icmp[8:4] = {high:#x}"),
             Load::Icmp6 { .. } | Load::Other(_) => format!("ip[20:4] = {high:#x}"),
         },

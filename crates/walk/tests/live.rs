@@ -126,5 +126,48 @@ fn only_guests_send_and_only_what_leaves() {
         refused("red1", "10.1.0.99"),
         Err(LiveError::Stays(..))
     ));
-    assert!(matches!(refused("red1", "dhcp"), Err(LiveError::Lease)));
+}
+
+#[test]
+fn a_lease_is_looked_for_on_its_way_there_and_back() {
+    let world = world();
+    let mut experiment = prepare(&world, &asked("red1", "dhcp", None), MARK, true).unwrap();
+    let server = |p: &walk::live::Point| p.place.starts_with("qdhcp-") && p.watch.is_some();
+    assert!(
+        experiment.points.iter().any(server),
+        "{}",
+        experiment.print()
+    );
+    let mut offer = experiment.frame.clone();
+    // Behind the headers of Ethernet, IPv4 and UDP.
+    offer[42] = 2;
+    for watch in experiment.watches() {
+        let frames = [experiment.frame.clone(), offer.clone()];
+        experiment.saw(&watch, Ok(&frames));
+    }
+    assert_eq!(experiment.disagreement(), None, "{}", experiment.print());
+    assert!(experiment.watched());
+}
+
+#[test]
+fn an_answer_of_udp_is_looked_for_where_its_ports_are_its_own() {
+    let question = |from: &str, to: &str| Question {
+        proto: Some("udp".to_owned()),
+        ..asked(from, to, Some(53))
+    };
+    let world = world();
+    let back = |from: &str, to: &str| -> Vec<bool> {
+        let experiment = prepare(&world, &question(from, to), MARK, true).unwrap();
+        let points = experiment.points.iter();
+        let points = points.filter(|p| p.way == Way::Back && p.device.starts_with("q"));
+        points.map(|p| p.watch.is_some()).collect()
+    };
+    let near = back("red1", "red3");
+    assert!(
+        !near.is_empty() && near.iter().all(|watched| *watched),
+        "{near:?}"
+    );
+    // red2 goes outside by the router's own address: before it is translated back, nobody knows it.
+    let far = back("red2", "outside");
+    assert!(far.contains(&true), "{far:?}");
 }
