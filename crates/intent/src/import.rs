@@ -437,11 +437,29 @@ impl Import {
                 network_id,
                 agent_id,
             }),
-            Served::Router(router_id) => Object::from(RouterBinding {
-                router_id,
-                agent_id,
-            }),
+            Served::Router(router_id) if self.is_scheduled(router_id, agent) => {
+                Object::from(RouterBinding {
+                    router_id,
+                    agent_id,
+                })
+            }
+            Served::Router(_) => return,
         });
+    }
+
+    /// The API lists a distributed router with the agents of all hosts that have a part of it; it is
+    /// scheduled to the one with its source NAT, where its gateway's port is.
+    fn is_scheduled(&self, router: RouterId, agent: &Value) -> bool {
+        let router = self.state.routers.get(&router);
+        let Some(router) = router.filter(|router| router.distributed) else {
+            return true;
+        };
+        let mode = agent["configurations"]["agent_mode"].as_str();
+        let gateway = router.gateway.as_ref();
+        let port = gateway.and_then(|gateway| self.state.ports.get(&gateway.port_id));
+        let host = port.and_then(|port| port.host());
+        mode.is_none_or(|mode| mode == "dvr_snat")
+            && host.is_none_or(|host| agent["host"] == host.as_str())
     }
 }
 
@@ -507,5 +525,39 @@ mod tests {
         let port = state.ports.values().next().expect("one port");
         assert_eq!(port.host().map(HostName::as_str), Some("net"));
         assert_eq!(port.allowed_address_pairs[0].mac_address, port.mac_address);
+    }
+
+    #[test]
+    fn a_distributed_router_is_scheduled_where_its_source_nat_is() {
+        let id = |n: u8| format!("b795f5d9-0400-490f-b200-7e6beb3870{n:02}");
+        let agent = |n: u8, host: &str, mode: &str| {
+            serde_json::json!({
+                "id": id(n), "host": host, "binary": "neutron-l3-agent",
+                "agent_type": "L3 agent", "configurations": {"agent_mode": mode},
+            })
+        };
+        let agents = [
+            agent(1, "net", "dvr_snat"),
+            agent(2, "net2", "dvr_snat"),
+            agent(3, "c1", "dvr"),
+        ];
+        let documents = serde_json::json!({
+            "agents": agents,
+            "networks": [{"id": id(10), "name": "public", "project_id": "p"}],
+            "ports": [{"id": id(11), "mac_address": "fa:16:3e:be:10:92", "network_id": id(10),
+                "device_id": id(12), "device_owner": "network:router_gateway",
+                "binding:host_id": "net"}],
+            "routers": [{"id": id(12), "name": "r", "project_id": "p", "distributed": true,
+                "external_gateway_info": {"network_id": id(10), "external_fixed_ips": []}}],
+        });
+        let answer = serde_json::json!({"agents": agents});
+        let of = Served::Router(id(12).parse().unwrap());
+        let (state, notes) = import([&documents], [(of, &answer)]);
+        assert_eq!(notes, Vec::<String>::new());
+        let bound = state
+            .router_bindings
+            .values()
+            .map(|it| it.agent_id.to_string());
+        assert_eq!(bound.collect::<Vec<_>>(), [id(1)]);
     }
 }
