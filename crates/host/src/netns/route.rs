@@ -134,6 +134,11 @@ pub fn read_route(line: &str, family: Family) -> Result<(u32, RouteKey, Route), 
             text => route.rest.0.push(text.to_owned()),
         }
     }
+    // `ip route show table all` shows both versions' routes; a preference is of IPv6's alone.
+    let preferred = route.rest.0.iter().any(|word| word == "pref");
+    if preferred && first.text == "default" {
+        key.dst = destination(&first, Family::V6)?;
+    }
     Ok((table, key, route))
 }
 

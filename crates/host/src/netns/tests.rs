@@ -122,6 +122,13 @@ fn routes_are_printed_as_they_were_read() {
         let (key, route) = routes.iter().next().unwrap();
         assert_eq!(print_route(*table, key, route), line);
     }
+    // Where both versions' routes are listed, each default is of its own.
+    let both = "default via 10.1.0.1 dev a\ndefault via fe80::1 dev a metric 1024 pref medium\n\
+                default via inet6 fe80::1 dev b metric 9";
+    let routes = read_routes(both, Family::V4).unwrap();
+    let defaults = routes[&254].keys().map(|key| key.dst.to_string());
+    let defaults: Vec<String> = defaults.collect();
+    assert_eq!(defaults, ["0.0.0.0/0", "0.0.0.0/0", "::/0"]);
     let error = read_routes("default via me", Family::V4).unwrap_err();
     assert_eq!(
         error.to_string(),
