@@ -219,9 +219,9 @@ fn payload(ip: &Ip, heads: u32, mark: Mark) -> Vec<u8> {
 }
 
 fn load(ip: &Ip, sender: Mac, mark: Mark, ends: Ends) -> Option<Vec<u8>> {
-    let rest = match &ip.load {
-        &DHCP => lease::discover(sender, mark.sequence()),
-        &DHCP6 => lease::solicit(sender, mark.sequence()),
+    let rest = match ip.load {
+        DHCP => lease::discover(sender, mark.sequence()),
+        DHCP6 => lease::solicit(sender, mark.sequence()),
         _ => payload(ip, ends.heads(), mark),
     };
     Some(match (&ip.load, ends) {

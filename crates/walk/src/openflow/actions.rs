@@ -226,7 +226,7 @@ pub(super) fn send<'w>(pipe: &mut Pipe<'w>, sim: &mut Sim<'w>, port: &str) {
             bridge: pipe.name.to_owned(),
             port: port.to_owned(),
             packet: pipe.packet.clone(),
-            tun_id: pipe.meta.tun_id,
+            tun_id: crate::tunnel::key(interface, pipe.meta.tun_id),
         });
         return;
     }

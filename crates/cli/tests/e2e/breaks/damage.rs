@@ -35,6 +35,10 @@ const KINDS: &[Kind] = &[
     program_ended,
     device_down,
     address_gone,
+    policy_gone,
+    neighbour_astray,
+    refused,
+    key_changed,
 ];
 
 impl Damage {
@@ -119,12 +123,13 @@ fn flow_drops(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
     .filter(|_| table_of(&matched) != "table=23")
 }
 
-/// The host's own namespace or one of its routers': how a command is run there, and its folder of
+/// The host's own namespace or one of its routers', of source NAT or of floating IPs: how a command is run there, and its folder of
 /// collected texts.
 fn namespace(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<(String, String)> {
     let names = scene.file(host, "netns.txt").lines();
     let routers = names.filter_map(|line| line.split(' ').next());
-    let routers = routers.filter(|name| name.starts_with("qrouter-"));
+    let kinds = ["qrouter-", "snat-", "fip-"];
+    let routers = routers.filter(|name| kinds.iter().any(|kind| name.starts_with(kind)));
     let inner = routers.map(|name| (format!("ip netns exec {name} "), format!("ns-{name}")));
     inner
         .chain([(String::new(), "ns-root".to_owned())])
@@ -133,16 +138,23 @@ fn namespace(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<(String, Str
 
 fn rule_gone(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
     let (within, folder) = namespace(rng, scene, host)?;
-    let saved = scene.file(host, &format!("{folder}/iptables-save.txt"));
+    let version = *["", "6"].choose(rng)?;
+    let saved = scene.file(host, &format!("{folder}/ip{version}tables-save.txt"));
     let rules = saved.lines().filter(|line| line.starts_with("-A neutron"));
     let rule = rules.choose(rng)?;
     // Only the first of lines that are the same.
     let less = saved.replacen(&format!("{rule}\n"), "", 1);
     Some(Damage::new(
         host,
-        format!("{folder} without {rule}"),
-        format!("printf %s {} | {within}iptables-restore", quoted(&less)),
-        format!("printf %s {} | {within}iptables-restore", quoted(saved)),
+        format!("{folder} without {rule} of ip{version}tables"),
+        format!(
+            "printf %s {} | {within}ip{version}tables-restore",
+            quoted(&less)
+        ),
+        format!(
+            "printf %s {} | {within}ip{version}tables-restore",
+            quoted(saved)
+        ),
         &[],
     ))
 }
@@ -151,7 +163,7 @@ fn member_gone(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
     let saved = scene.file(host, "ns-root/ipset-save.txt");
     let line = saved
         .lines()
-        .filter(|line| line.starts_with("add NIPv4"))
+        .filter(|line| line.starts_with("add NIPv"))
         .choose(rng)?;
     let member = line.strip_prefix("add ")?;
     let shown = member.split_whitespace().last()?;
@@ -193,7 +205,7 @@ fn tag_changed(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
 
 fn route_gone(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
     let (within, folder) = namespace(rng, scene, host)?;
-    let inner = folder.starts_with("ns-qrouter-");
+    let inner = folder != "ns-root";
     let said = scene.file(host, &format!("{folder}/ip-route-all.txt"));
     let routes = said.lines().map(str::trim);
     let route = routes
@@ -236,11 +248,17 @@ fn tunnel_astray(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> 
 
 fn setting_changed(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
     let (within, folder) = namespace(rng, scene, host)?;
+    let said = scene.file(host, &format!("{folder}/sysctl.txt"));
+    // What agents set; a router of IPv6 is no host's business but theirs.
+    let proxies = said.lines().filter_map(|line| line.strip_suffix(" = 1"));
+    let proxies = proxies.filter(|name| name.contains(".fg-") && name.ends_with(".proxy_arp"));
     let name = match folder.as_str() {
         "ns-root" => "net.bridge.bridge-nf-call-iptables",
-        _ => "net.ipv4.ip_forward",
+        _ => ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
+            .into_iter()
+            .chain(proxies)
+            .choose(rng)?,
     };
-    let said = scene.file(host, &format!("{folder}/sysctl.txt"));
     said.contains(&format!("{name} = 1")).then(|| {
         Damage::new(
             host,
@@ -250,6 +268,82 @@ fn setting_changed(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage
             &[name],
         )
     })
+}
+
+/// A rule of policy routing: those of distributed routers lead to source NAT and floating IPs.
+fn policy_gone(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
+    let (within, folder) = namespace(rng, scene, host)?;
+    let said = scene.file(host, &format!("{folder}/ip-rule.txt"));
+    let rules = said.lines().filter_map(|line| line.split_once(":\t"));
+    let (priority, rule) = rules
+        .filter(|(priority, _)| !["0", "32766", "32767"].contains(priority))
+        .choose(rng)?;
+    let rule = rule.trim();
+    Some(Damage::new(
+        host,
+        format!("{folder} without the rule {priority}: {rule}"),
+        format!("{within}ip rule del pref {priority} {rule}"),
+        format!("{within}ip rule add pref {priority} {rule}"),
+        &[priority],
+    ))
+}
+
+/// A neighbour that the agent knows for good, with another's MAC.
+fn neighbour_astray(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
+    let (within, folder) = namespace(rng, scene, host)?;
+    let said = scene.file(host, &format!("{folder}/ip-neigh.txt"));
+    let line = said
+        .lines()
+        .filter(|line| line.contains("lladdr") && line.trim_end().ends_with("PERMANENT"))
+        .choose(rng)?;
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [address, "dev", device, "lladdr", mac, ..] = words.as_slice() else {
+        return None;
+    };
+    let other = "02:00:00:00:00:99";
+    let to = |mac: &str| {
+        format!("{within}ip neigh replace {address} dev {device} lladdr {mac} nud permanent")
+    };
+    Some(Damage::new(
+        host,
+        format!("{folder} takes {address} to be {other}, not {mac}"),
+        to(other),
+        to(mac),
+        &[address, other],
+    ))
+}
+
+/// A route that refuses what is for one guest.
+fn refused(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
+    let (within, folder) = namespace(rng, scene, host)?;
+    if !folder.starts_with("ns-qrouter-") {
+        return None;
+    }
+    let names: Vec<&String> = scene.rig.lab.guests().keys().collect();
+    let address = scene.rig.guest(names.choose(rng)?).ip();
+    Some(Damage::new(
+        host,
+        format!("{folder} refuses {address}"),
+        format!("{within}ip route add unreachable {address}"),
+        format!("{within}ip route del unreachable {address}"),
+        &["unreachable", &address.to_string()],
+    ))
+}
+
+/// A tunnel whose packets carry a key of their own.
+fn key_changed(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
+    let ports = scene.sh(host, "ovs-vsctl list-ports br-tun");
+    let port = ports
+        .lines()
+        .filter(|name| *name != "patch-int")
+        .choose(rng)?;
+    Some(Damage::new(
+        host,
+        format!("{port} sends with the key 9999"),
+        format!("ovs-vsctl set Interface {port} options:out_key=9999"),
+        format!("ovs-vsctl set Interface {port} options:out_key=flow"),
+        &[port, "9999"],
+    ))
 }
 
 fn program_ended(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
@@ -293,7 +387,9 @@ fn device_down(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
 
 fn address_gone(rng: &mut StdRng, scene: &Scene, host: &str) -> Option<Damage> {
     let (within, folder) = namespace(rng, scene, host)?;
-    if folder == "ns-root" {
+    // With the address of a distributed router go its neighbours and the tables of its subnets,
+    // which do not come back with it.
+    if folder == "ns-root" || scene.kind.distributed {
         return None;
     }
     let said = scene.sh(host, &format!("{within}ip -o -4 address"));

@@ -2,8 +2,10 @@
 
 use super::Fate;
 use crate::clouds::{BEYOND, connects, ip};
+use crate::distributed::three_hosts;
 use crate::rig::Rig;
 use agent::questions::snapshot::{SCRIPT, read_folder};
+use lab::client::text;
 use lab::topology::TunnelType;
 use lab::{Daemon, Place, Topology};
 use rand::prelude::*;
@@ -25,26 +27,68 @@ pub(crate) const HOSTS: [&str; 3] = ["net", "c1", "c2"];
 /// A packet that is both walked and sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    Ping { from: String, to: String },
-    Connect { from: String, to: String },
-    Beyond { from: String },
-    Gateway { from: String },
-    Floating { address: IpAddr, guest: String },
-    Lease { guest: String },
+    Ping {
+        from: String,
+        to: String,
+    },
+    Connect {
+        from: String,
+        to: String,
+    },
+    Beyond {
+        from: String,
+    },
+    Gateway {
+        from: String,
+    },
+    Floating {
+        address: IpAddr,
+        guest: String,
+    },
+    Lease {
+        guest: String,
+    },
+    /// The same by IPv6.
+    Ping6 {
+        from: String,
+        to: String,
+    },
+    Connect6 {
+        from: String,
+        to: String,
+    },
+    Gateway6 {
+        from: String,
+    },
+}
+
+/// What kind of cloud is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) tunnels: TunnelType,
+    /// Its routers are on every host.
+    pub(crate) distributed: bool,
 }
 
 pub(crate) struct Scene {
     pub(crate) rig: Rig,
+    pub(crate) kind: Kind,
     floating: Vec<(IpAddr, String)>,
+    /// Guests' addresses of IPv6, of those who have one.
+    six: BTreeMap<String, IpAddr>,
     files: BTreeMap<String, String>,
 }
 
 impl Scene {
     /// A cloud with its agents gone: nobody puts right what is broken.
-    pub(crate) fn make(rng: &mut StdRng, tunnel_type: TunnelType) -> Self {
+    pub(crate) fn make(rng: &mut StdRng, kind: Kind) -> Self {
+        let topology = match kind.distributed {
+            true => three_hosts(),
+            false => Topology::default(),
+        };
         let mut rig = Rig::up(Topology {
-            tunnel_type,
-            ..Topology::default()
+            tunnel_type: kind.tunnels,
+            ..topology
         });
         let public = rig.public();
         let subnets: Vec<String> = [("red", "10.1.0"), ("green", "10.2.2"), ("blue", "10.3.0")]
@@ -54,12 +98,19 @@ impl Scene {
                 rig.subnet(&network, &format!("{prefix}.0/24"), &json!({}))
             })
             .collect();
+        let six: Vec<String> = [("red", "fd00:1"), ("green", "fd00:2")]
+            .into_iter()
+            .map(|(name, prefix)| {
+                let network = rig.client().find("networks", name).unwrap();
+                let network = text(&network, "id").unwrap();
+                rig.subnet_6(network, &format!("{prefix}::/64"), "slaac")
+            })
+            .collect();
         let (joined, alone) = subnets.split_at(rng.random_range(2..=3));
-        let joined: Vec<&str> = joined.iter().map(String::as_str).collect();
-        let router = rig.router("r", &joined);
+        let router = router(&rig, "r", kind, joined.iter().chain(&six));
         rig.lead_outside(&router, &public, &json!({}));
-        if let Some(subnet) = alone.first() {
-            rig.router("s", &[subnet]);
+        if !alone.is_empty() {
+            self::router(&rig, "s", kind, alone);
         }
         groups(&rig);
         let guests = guests(&mut rig, rng);
@@ -72,8 +123,14 @@ impl Scene {
             let (_, address) = rig.float(&public, &guest.name);
             floating.push((address, guest.name.clone()));
         }
+        let of_six = |(name, guest): (&String, &lab::Guest)| {
+            let mut addresses = guest.addresses.iter().map(ipnet::IpNet::addr);
+            Some((name.clone(), addresses.find(IpAddr::is_ipv6)?))
+        };
         let scene = Self {
+            six: rig.lab.guests().iter().filter_map(of_six).collect(),
             rig,
+            kind,
             floating,
             files: BTreeMap::new(),
         };
@@ -84,7 +141,9 @@ impl Scene {
     /// Until every service is there and tunnels have found their other ends; then the agents end.
     fn settle(&self, guests: &[Placed]) {
         for guest in guests {
-            self.rig.guest(&guest.name).listens(PORT);
+            let guest = self.rig.guest(&guest.name);
+            guest.listens(PORT);
+            guest.sh(&format!("nc -6 -l -k {PORT} >/dev/null 2>&1 </dev/null &"));
         }
         crate::rig::soon("all hosts are as they should be", || {
             let mut doctor = std::process::Command::new(crate::rig::NUCLEON);
@@ -124,12 +183,23 @@ impl Scene {
             asks.push(Ask::Gateway { from: from.clone() });
             asks.push(Ask::Lease { guest: from });
         }
+        for from in self.six.keys() {
+            let others = self.six.keys().filter(|to| *to != from);
+            for (from, to) in others.map(|to| (from.clone(), to.clone())) {
+                asks.push(Ask::Ping6 {
+                    from: from.clone(),
+                    to: to.clone(),
+                });
+                asks.push(Ask::Connect6 { from, to });
+            }
+            asks.push(Ask::Gateway6 { from: from.clone() });
+        }
         let floating = self.floating.iter().cloned();
         asks.extend(floating.map(|(address, guest)| Ask::Floating { address, guest }));
         asks
     }
 
-    fn question(ask: &Ask) -> Question {
+    fn question(&self, ask: &Ask) -> Question {
         let between = |from: &str, to: &str| Question {
             from: from.to_owned(),
             to: to.to_owned(),
@@ -146,17 +216,23 @@ impl Scene {
                 ..between(from, "outside")
             },
             Ask::Gateway { from } => between(from, "router"),
+            Ask::Gateway6 { from } => between(from, &gateway_6(self.six[from]).to_string()),
+            Ask::Ping6 { from, to } => between(from, &self.six[to].to_string()),
+            Ask::Connect6 { from, to } => Question {
+                port: Some(PORT),
+                ..between(from, &self.six[to].to_string())
+            },
             Ask::Floating { address, .. } => between("outside", &address.to_string()),
             Ask::Lease { guest } => between(guest, "dhcp"),
         }
     }
 
     pub(crate) fn walk(&self, world: &World, ask: &Ask) -> Walk {
-        walk::walk(world, &Self::question(ask)).unwrap()
+        walk::walk(world, &self.question(ask)).unwrap()
     }
 
     pub(crate) fn trace(&self, world: &World, ask: &Ask) -> Trace {
-        let plan = plan(world, &Self::question(ask)).unwrap();
+        let plan = plan(world, &self.question(ask)).unwrap();
         walk::run::trace(world, &plan)
     }
 
@@ -164,7 +240,8 @@ impl Scene {
     pub(crate) fn really(&self, ask: &Ask) -> Fate {
         self.forget();
         let counted = self.counted(ask);
-        let before = counted.as_ref().map(echoes);
+        let six = matches!(ask, Ask::Ping6 { .. });
+        let before = counted.as_ref().map(|place| echoes(place, six));
         let replied = match ask {
             Ask::Ping { from, to } => self.pings(from, self.rig.guest(to).ip()),
             Ask::Beyond { from } => self.pings(from, ip(BEYOND)),
@@ -179,12 +256,15 @@ impl Scene {
             Ask::Connect { from, to } => {
                 connects(&self.rig.guest(from).place, self.rig.guest(to).ip(), PORT)
             }
+            Ask::Ping6 { from, to } => self.pings(from, self.six[to]),
+            Ask::Gateway6 { from } => self.pings(from, gateway_6(self.six[from])),
+            Ask::Connect6 { from, to } => connects(&self.rig.guest(from).place, self.six[to], PORT),
             Ask::Lease { guest } => {
                 let client = "udhcpc -f -n -q -i eth0 -t 2 -T 1 -s /bin/true";
                 self.rig.guest(guest).exec(client).status.success()
             }
         };
-        let after = counted.as_ref().map(echoes);
+        let after = counted.as_ref().map(|place| echoes(place, six));
         Fate {
             delivered: before.zip(after).map(|(before, after)| after > before),
             replied,
@@ -198,11 +278,15 @@ impl Scene {
     /// Who counts the echo requests that it gets.
     fn counted(&self, ask: &Ask) -> Option<Place> {
         match ask {
-            Ask::Ping { to: guest, .. } | Ask::Floating { guest, .. } => {
-                Some(self.rig.guest(guest).place)
-            }
+            Ask::Ping { to: guest, .. }
+            | Ask::Ping6 { to: guest, .. }
+            | Ask::Floating { guest, .. } => Some(self.rig.guest(guest).place),
             Ask::Beyond { .. } => Some(self.rig.outside()),
-            Ask::Connect { .. } | Ask::Gateway { .. } | Ask::Lease { .. } => None,
+            Ask::Connect { .. }
+            | Ask::Connect6 { .. }
+            | Ask::Gateway { .. }
+            | Ask::Gateway6 { .. }
+            | Ask::Lease { .. } => None,
         }
     }
 
@@ -265,6 +349,7 @@ fn unlearned(path: &str, text: &mut String) {
     let name = path.rsplit('/').next().unwrap_or(path);
     let stays = |line: &&str| match name {
         "ip-neigh.txt" => line.contains("PERMANENT"),
+        "conntrack.txt" => false,
         _ if name.starts_with("fdb-") => line.contains("MAC"),
         _ if name.starts_with("flows-") => {
             !line.contains("hard_timeout=300,") || line.contains("learn(")
@@ -285,14 +370,51 @@ fn groups(rig: &Rig) {
     }
     rig.rule("open", &json!({"protocol": "icmp"}));
     rig.rule("open", &json!({"protocol": "tcp"}));
-    let port = json!({"protocol": "tcp", "port_range_min": PORT, "port_range_max": PORT});
-    rig.rule("web", &port);
+    rig.rule(
+        "open",
+        &json!({"protocol": "ipv6-icmp", "ethertype": "IPv6"}),
+    );
+    rig.rule("open", &json!({"protocol": "tcp", "ethertype": "IPv6"}));
     let friends = rig.group_id("friends");
-    rig.rule("friends", &json!({"remote_group_id": friends}));
+    for ethertype in ["IPv4", "IPv6"] {
+        let port = json!({
+            "protocol": "tcp", "port_range_min": PORT, "port_range_max": PORT,
+            "ethertype": ethertype,
+        });
+        rig.rule("web", &port);
+        let others = json!({"remote_group_id": friends, "ethertype": ethertype});
+        rig.rule("friends", &others);
+    }
     rig.rule(
         "friends",
         &json!({"protocol": "icmp", "remote_ip_prefix": "10.1.0.0/24"}),
     );
+}
+
+/// A router of this kind of cloud, with interfaces on subnets.
+fn router<'a>(
+    rig: &Rig,
+    name: &str,
+    kind: Kind,
+    subnets: impl IntoIterator<Item = &'a String>,
+) -> String {
+    let body = json!({"name": name, "distributed": kind.distributed});
+    let router = rig.create("routers", "router", &body, &json!({}));
+    let id = text(&router, "id").unwrap();
+    for subnet in subnets {
+        let path = format!("routers/{id}/add_router_interface");
+        rig.put(&path, &json!({"subnet_id": subnet}));
+    }
+    id.to_owned()
+}
+
+/// The first address of a subnet, which is its gateway's.
+fn gateway_6(guest: IpAddr) -> IpAddr {
+    let IpAddr::V6(own) = guest else {
+        panic!("{guest} is of IPv4");
+    };
+    let [a, b, c, d, ..] = own.segments();
+    std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 1).into()
 }
 
 struct Placed {
@@ -331,8 +453,14 @@ fn pings(from: &Place, to: IpAddr) -> bool {
         .is_ok()
 }
 
-/// How many echo requests a place got so far.
-fn echoes(place: &Place) -> u64 {
+/// How many echo requests of a version of IP a place got so far.
+fn echoes(place: &Place, six: bool) -> u64 {
+    if six {
+        let said = place.run(&["cat", "/proc/net/snmp6"]).unwrap();
+        let mut lines = said.lines();
+        let line = lines.find_map(|line| line.strip_prefix("Icmp6InEchos"));
+        return line.map_or(0, |count| count.trim().parse().unwrap());
+    }
     let said = place.run(&["cat", "/proc/net/snmp"]).unwrap();
     let mut lines = said.lines().filter(|line| line.starts_with("Icmp: "));
     let (names, values) = (lines.next().unwrap(), lines.next().unwrap());

@@ -1,20 +1,29 @@
-//! Many things broken at random, by each kind of tunnel.
+//! Many things broken at random, by each kind of tunnel and of router.
 
-use crate::breaks::{broken, number};
+use crate::breaks::{Kind, broken, number};
 use lab::topology::TunnelType;
 
-fn many(tunnel_type: TunnelType) {
+fn many(tunnels: TunnelType, distributed: bool) {
     let seed = number("NUCLEON_SEED").unwrap_or_else(rand::random);
     let breaks = number("NUCLEON_BREAKS").unwrap_or(100);
-    broken(seed, tunnel_type, usize::try_from(breaks).unwrap());
+    let kind = Kind {
+        tunnels,
+        distributed,
+    };
+    broken(seed, kind, usize::try_from(breaks).unwrap());
 }
 
 #[test]
 fn vxlan() {
-    many(TunnelType::Vxlan);
+    many(TunnelType::Vxlan, false);
 }
 
 #[test]
 fn gre() {
-    many(TunnelType::Gre);
+    many(TunnelType::Gre, false);
+}
+
+#[test]
+fn vxlan_with_distributed_routers() {
+    many(TunnelType::Vxlan, true);
 }
