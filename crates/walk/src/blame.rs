@@ -32,10 +32,10 @@ pub fn blame(world: &World, plan: &Plan, seen: &Trace) -> Option<Difference> {
         .iter()
         .map(|d| without(world, plan, [*d]).outcome())
         .collect();
-    // What nobody asked for is to blame only where it does harm, or lets pass what would be
-    // stopped: hosts may well hold more than was asked of them.
+    // What nobody asked for is to blame only where it does harm, lets pass what would be stopped,
+    // or writes another address into it: hosts may well hold more than was asked of them.
     let harms = |d: &Difference, o: &Outcome| {
-        let opens = d.filters && o.ends() < before.ends();
+        let opens = d.filters && (o.ends() < before.ends() || o.is_written_over(&before));
         d.kind != Kind::Extra || opens || o.ends() > before.ends() || o.is_lost_elsewhere(&before)
     };
     let counts = |d: &Difference, o: &Outcome| *o != before && harms(d, o);

@@ -73,6 +73,15 @@ impl Outcome {
         *self == moved && self != other
     }
 
+    /// Does another packet, or another answer, arrive than did?
+    pub fn is_written_over(&self, other: &Outcome) -> bool {
+        let differ = |one: &Option<String>, other: &Option<String>| match (one, other) {
+            (Some(one), Some(other)) => one != other,
+            _ => false,
+        };
+        differ(&self.arrived, &other.arrived) || differ(&self.answered, &other.answered)
+    }
+
     /// How well the packet fared: there, and the answer back.
     pub fn ends(&self) -> (bool, bool) {
         (self.verdict == Verdict::Delivered, self.replied)

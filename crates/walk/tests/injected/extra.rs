@@ -197,3 +197,47 @@ fn forwarding_is_closed_on_a_host() {
     );
     walks(&hand).fine(&["red1 > green2 icmp"]);
 }
+
+#[test]
+fn a_router_writes_other_addresses_into_packets() {
+    let tables = format!("{ROUTER}/iptables-save.txt");
+    let source = "-A neutron-l3-agent-POSTROUTING -d 10.2.2.12/32 -j SNAT --to-source 10.2.2.1";
+    let mut hand = healthy(LEGACY);
+    hand.insert(&tables, "-A neutron-l3-agent-POSTROUTING ! -o", source);
+    walks(&hand)
+        .fine_but(source, &["red2 > green2 icmp", "red1 > green2 tcp 22"])
+        .fine(&["red2 > green1 icmp", "green2 > red2 icmp"]);
+
+    let target =
+        "-A neutron-l3-agent-PREROUTING -d 10.2.2.12/32 -j DNAT --to-destination 10.2.2.11";
+    let mut hand = healthy(LEGACY);
+    hand.insert(
+        &tables,
+        "-A neutron-l3-agent-PREROUTING -d 172.24.4.226/32",
+        target,
+    );
+    walks(&hand)
+        .answered_by_another(target, &["red2 > green2 icmp"])
+        .fine(&["red2 > green1 icmp", "green1 > green2 icmp"]);
+}
+
+#[test]
+fn a_router_has_a_guests_address() {
+    let mut hand = healthy(LEGACY);
+    let address = "inet 10.1.0.13/32 scope global qr-48f21b29-ad";
+    hand.insert(
+        &format!("{ROUTER}/ip-a.txt"),
+        "inet 10.1.0.1/24",
+        &format!("    {address}"),
+    );
+    let route =
+        "local 10.1.0.13 dev qr-48f21b29-ad table local proto kernel scope host src 10.1.0.13 ";
+    hand.insert(
+        &format!("{ROUTER}/ip-route-all.txt"),
+        "local 10.1.0.1 ",
+        route,
+    );
+    walks(&hand)
+        .answered_by_another(address, &["green2 > red3 icmp"])
+        .fine(&["red1 > red3 icmp", "green2 > red2 icmp"]);
+}
