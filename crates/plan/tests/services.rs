@@ -24,8 +24,8 @@ fn dhcp_is_neutrons() {
     let scenario = Scenario::load("vxlan-legacy-hybrid", "net");
     compared(&scenario, &["qdhcp-"]).assert_meant(&["metadata-beside-a-router"]);
     let (want, seen) = (&scenario.planned.want, &scenario.seen);
-    assert_files(want, seen);
-    assert_servers(want, seen, &scenario.settings.state_path);
+    assert_files(want, seen, 12);
+    assert_servers(want, seen);
 }
 
 #[test]

@@ -115,6 +115,11 @@ fn a_floating_ip_that_can_not_be_made_is_in_error_until_it_can() {
 }
 
 #[test]
+fn hosts_of_a_centralized_router_are_neutrons_with_gre() {
+    crate::recorded::centralized("gre-legacy-hybrid", 6);
+}
+
+#[test]
 fn virtual_machines_reach_each_other_through_a_tunnel() {
     let mut rig = Rig::bare_with(Topology {
         guests_are: GuestKind::Qemu,

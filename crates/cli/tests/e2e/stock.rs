@@ -189,9 +189,10 @@ impl Stock {
             agent::numbers::save(&state.join("numbers.json"), numbers).unwrap();
         }
         let config = machine.dir.join("agent.toml");
+        let tunnel = self.scenario.split('-').next().unwrap();
         let text = format!(
             "host = '{host}'\nserver = 'unix:/nowhere'\nstate_dir = '{}'\ndatapath_type = '{}'\n\
-             tunnel_types = ['vxlan']\nforeign_cookies = [{REGISTERED}]\n\
+             tunnel_types = ['{tunnel}']\nforeign_cookies = [{REGISTERED}]\n\
              bridge_mappings = {{ external = 'br-ex' }}\n{}",
             state.display(),
             self.rig.lab.datapath(),
@@ -226,7 +227,7 @@ impl Stock {
     }
 
     /// Where a host's agent keeps the files of its services.
-    pub(crate) fn state(&self, host: &str) -> PathBuf {
+    fn state(&self, host: &str) -> PathBuf {
         self.rig.lab.machine(host).unwrap().dir.join("agent")
     }
 

@@ -13,9 +13,6 @@ use host::{
 
 use super::{assert_same_lines, compare::Met};
 
-/// Where the recorded hosts keep the files of their services.
-const STATE: &str = "/var/lib/neutron";
-
 /// The namespaces with names of this beginning, which are the same in both states.
 fn namespaces(ours: &HostState, seen: &HostState, prefix: &str) -> Vec<NsName> {
     let names = named(ours, prefix);
@@ -162,9 +159,10 @@ fn lines(netns: &Netns) -> BTreeSet<String> {
 }
 
 fn assert_tables(ns: &NsName, ours: &Netns, seen: &Netns, spared: bool) {
-    for family in [Family::V4, Family::V6] {
+    assert!(seen.iptables.contains_key(&Family::V4), "{ns} was recorded");
+    for family in seen.iptables.keys() {
         let rules = |netns: &Netns| -> Vec<String> {
-            let mut tables = netns.iptables[&family].clone();
+            let mut tables = netns.iptables[family].clone();
             let chains = tables.values_mut();
             for chain in chains.flat_map(|table| table.chains.values_mut()) {
                 chain.counters.0 = None;
@@ -181,28 +179,37 @@ fn assert_tables(ns: &NsName, ours: &Netns, seen: &Netns, spared: bool) {
     }
 }
 
-/// Four files for each of three networks, line for line the same in any order.
-pub(crate) fn assert_files(ours: &HostState, seen: &HostState) {
-    for (path, file) in &ours.files {
-        let theirs = seen.files.get(path);
-        let theirs = theirs.unwrap_or_else(|| panic!("{path} is there"));
-        let lines = |file: &File| file.lines.iter().map(|line| line.text.clone()).collect();
-        assert_same_lines(path, &lines(file), &lines(theirs));
-    }
+/// Four files for each of three networks; so many were recorded, line for line the same in any order.
+pub(crate) fn assert_files(ours: &HostState, seen: &HostState, recorded: usize) {
     assert_eq!(ours.files.len(), 12, "{:?}", ours.files.keys());
+    let lines = |file: &File| file.lines.iter().map(|line| line.text.clone()).collect();
+    let mut compared = 0;
+    for (path, file) in &ours.files {
+        if let Some(theirs) = seen.files.get(path) {
+            assert_same_lines(path, &lines(file), &lines(theirs));
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, recorded, "{:?}", seen.files.keys());
 }
 
-/// A DHCP server for each of three networks, with the same arguments; ours keeps its files here.
-pub(crate) fn assert_servers(ours: &HostState, seen: &HostState, state: &str) {
+/// A DHCP server for each of three networks, with the same arguments, wherever its files are.
+pub(crate) fn assert_servers(ours: &HostState, seen: &HostState) {
     let servers = |host: &HostState| -> BTreeSet<String> {
         let processes = host.processes.iter();
         let servers = processes.filter(|(key, _)| key.starts_with("dnsmasq "));
-        servers.map(|(_, server)| server.argv.join(" ")).collect()
+        servers
+            .map(|(key, server)| {
+                let line = server.argv.join(" ");
+                let folder = line
+                    .split_once("--pid-file=")
+                    .and_then(|(_, rest)| rest.split_once("/dhcp/"));
+                let (folder, _) = folder.unwrap_or_else(|| panic!("{key} has files: {line}"));
+                line.replace(folder, "")
+            })
+            .collect()
     };
-    let ours: BTreeSet<String> = servers(ours)
-        .into_iter()
-        .map(|line| line.replace(state, STATE))
-        .collect();
+    let ours = servers(ours);
     assert_same_lines("DHCP servers", &ours, &servers(seen));
     assert_eq!(ours.len(), 3);
 }
