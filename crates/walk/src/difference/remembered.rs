@@ -1,11 +1,15 @@
-//! MAC tables that remember a guest where it is not: `NORMAL` then sends its frames there, until
-//! the guest speaks or the entry has aged.
+//! What is remembered of guests and is not so (any more): MAC tables that have one where it is
+//! not, where `NORMAL` then sends its frames, and neighbours with a MAC that is not the guest's.
+//! It lasts until the guest speaks or the entry has aged.
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use host::netns::{NeighbourKey, print_neighbour};
 use host::ovs::bridge::{FdbEntry, FdbKey};
 use host::ovs::matches::PortRef;
 use host::ovs::{Bridge, print_fdb};
 use host::{HostState, names};
+use ipnet::IpNet;
 
 use super::{Difference, Kind};
 use crate::cloud::Port;
@@ -14,6 +18,53 @@ use crate::world::{World, is_tunnel};
 const BRIDGE: &str = "br-int";
 
 pub(super) fn find(world: &World, have: &HostState, found: &mut Vec<Difference>) {
+    macs(world, have, found);
+    neighbours(world, have, found);
+}
+
+fn neighbours(world: &World, have: &HostState, found: &mut Vec<Difference>) {
+    for (ns, netns) in &have.netns {
+        let learned = netns.neighbours.iter().filter(|(_, n)| !n.is_permanent());
+        for (key, neighbour) in learned {
+            let guest = at_address(world, key);
+            let (Some(mac), Some(own)) = (neighbour.mac, guest.and_then(Port::mac)) else {
+                continue;
+            };
+            if mac == own {
+                continue;
+            }
+            let (at, gone) = (ns.clone(), key.clone());
+            let undo = move |state: &mut HostState| {
+                state.netns_mut(at.clone()).neighbours.remove(&gone);
+            };
+            let spot = (have.name.as_str(), ns.as_str(), key.dev.as_str());
+            let text = print_neighbour(key, neighbour).trim_end().to_owned();
+            found.push(Difference::new(spot, Kind::Extra, text, undo));
+        }
+    }
+}
+
+/// The guest that has a neighbour's address for itself, on the network of the device by which the
+/// neighbour is reached: no other port may send from it.
+fn at_address<'w>(world: &'w World, key: &NeighbourKey) -> Option<&'w Port> {
+    let ports = || world.cloud.ports.values();
+    let start = key.dev.get(3..).filter(|start| start.len() == 11)?;
+    let by = ports().find(|p| p.id.starts_with(start))?;
+    let near = || ports().filter(|p| p.network_id == by.network_id);
+    let pairs = near().flat_map(|p| &p.allowed_address_pairs);
+    let shared = pairs.filter_map(|pair| {
+        let net = pair.ip_address.parse::<IpNet>();
+        net.ok()
+            .or_else(|| pair.ip_address.parse::<IpAddr>().ok().map(IpNet::from))
+    });
+    if shared.into_iter().any(|net| net.contains(&key.ip)) {
+        return None;
+    }
+    let mut guests = near().filter(|p| p.is_guest());
+    guests.find(|p| p.fixed_ips.iter().any(|fixed| fixed.ip_address == key.ip))
+}
+
+fn macs(world: &World, have: &HostState, found: &mut Vec<Difference>) {
     let Some(bridge) = have.bridges.get(BRIDGE) else {
         return;
     };

@@ -378,3 +378,16 @@ fn a_routers_address_is_anothers() {
         .lost("MISSING inet 10.2.2.1/24", &["green2 > 10.2.2.1 icmp"])
         .fine(&["green2 > red2 icmp", "red2 > outside icmp"]);
 }
+
+#[test]
+fn a_router_remembers_a_guest_that_was_there_before() {
+    let mut hand = healthy(LEGACY);
+    let old = "10.2.2.12 dev qr-dfa7b5a4-cb lladdr fa:16:3e:00:00:99 REACHABLE";
+    hand.insert(&format!("{ROUTER}/ip-neigh.txt"), "", old);
+    walks(&hand)
+        .lost(old, &["red2 > green2 icmp", "red1 > green2 tcp 22"])
+        .fine(&["red2 > green1 icmp", "green1 > green2 icmp"]);
+    let own = old.replace("00:99", "00:15");
+    hand.replace(&format!("{ROUTER}/ip-neigh.txt"), old, &own);
+    walks(&hand).fine(&["red2 > green2 icmp"]);
+}
