@@ -129,13 +129,14 @@ fn addresses((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<D
 }
 
 /// Addresses that somebody gave to a router or a server and nobody wants. The host's own are its
-/// own business, and link-local ones the kernel's.
+/// own business, and the kernel's are those of a link alone and what a router announced.
 fn extra_addresses((host, ns): Spot<'_>, have: &Netns, want: &Netns, found: &mut Vec<Difference>) {
     if ns.is_root() {
         return;
     }
     for (key, addr) in &have.addrs {
         let by_itself = key.dev == "lo" || addr.scope == "link" || addr.scope == "host";
+        let by_itself = by_itself || addr.flags.0.contains("dynamic");
         if by_itself || want.addrs.contains_key(key) {
             continue;
         }
