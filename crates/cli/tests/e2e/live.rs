@@ -43,7 +43,8 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn walks(rig: &Rig, words: &[&str], by_api: bool, code: i32) -> String {
+/// What a walk over a lab's hosts says, that ends with this code.
+pub(crate) fn walks(rig: &Rig, words: &[&str], by_api: bool, code: i32) -> String {
     let output = walk(rig, words, by_api);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(code), "{words:?}: {text}");

@@ -2,6 +2,7 @@
 //! what it is told; and one request followed from the guest to the service and back.
 
 use crate::clouds::shell;
+use crate::live::walks;
 use crate::nova::Nova;
 use crate::rig::{Rig, soon};
 use agent::metadata::Rate;
@@ -78,6 +79,7 @@ fn guests_are_told_who_they_are_whatever_they_say_and_wherever_they_ask() {
     assert!(way.contains("via 10.1.0.1 "), "{way}");
     is_told_who_it_is(&rig, "red2", V4);
     is_told_who_it_is(&rig, "red2", V6);
+    walks_say_so(&rig);
     signed(&rig, &nova);
     bounded(&rig);
     without_dhcp(&mut rig);
@@ -86,6 +88,20 @@ fn guests_are_told_who_they_are_whatever_they_say_and_wherever_they_ask() {
         let (status, text) = ask(&rig, "red2", "", V4);
         status == 503 && text.contains("the metadata service is away")
     });
+}
+
+/// Walks over these hosts as they are find who announces, leases and answers.
+fn walks_say_so(rig: &Rig) {
+    for (to, said) in [
+        ("metadata", "nucleon listens on tcp/"),
+        ("metadata6", "nucleon listens on tcp/80"),
+        ("ra", "radvd announces the router"),
+        ("dhcp", "dnsmasq offers "),
+    ] {
+        let text = walks(rig, &["red2", to], false, 0);
+        let fine = text.starts_with("delivered and answered: red2 to ");
+        assert!(fine && text.contains(said), "{to}: {text}");
+    }
 }
 
 /// Where no DHCP server is, the router has the metadata address of IPv6 too.
