@@ -127,7 +127,7 @@ fn damaged_answers_of_the_api_are_read_or_refused_with_a_place() {
         ),
         1..6,
     );
-    proptest!(often(100), |(file in any::<prop::sample::Index>(), damages in damages)| {
+    proptest!(often(30), |(file in any::<prop::sample::Index>(), damages in damages)| {
         let mut files = healthy.clone();
         let text = files.get_mut(*file.get(&names)).unwrap();
         for (place, how, garbage) in damages {
