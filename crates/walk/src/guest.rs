@@ -237,7 +237,14 @@ pub fn send(sim: &mut Sim<'_>, id: &str, mut packet: Packet, to: Option<Mac>, pa
     let own = packet.eth_src;
     let question = match (port.ip(hop.is_ipv6()).unwrap_or(src), hop) {
         (IpAddr::V4(from), IpAddr::V4(to)) => Packet::arp_request(own, from, to),
-        (IpAddr::V6(_), IpAddr::V6(to)) => Packet::nd_solicit(own, own.link_local(), to),
+        (IpAddr::V6(_), IpAddr::V6(to)) => {
+            // From the packet's own address, if that is its own: whoever is asked knows it then.
+            let from = match src {
+                IpAddr::V6(from) if has(port, src) => from,
+                _ => own.link_local(),
+            };
+            Packet::nd_solicit(own, from, to)
+        }
         _ => return,
     };
     let mac = sim.ask(owner, hop, parent, |sim| {

@@ -133,3 +133,23 @@ fn a_guest_does_not_send_from_anothers_address() {
             .is_some_and(|fix| fix.contains("--allowed-address"))
     );
 }
+
+#[test]
+fn who_is_asked_learns_the_askers_address() {
+    let mut world = cloud();
+    let chain = host::names::port_chain(host::names::PortChain::Ingress, &made_up::id(3, 1));
+    let h0 = std::sync::Arc::make_mut(world.hosts.get_mut("h0").unwrap());
+    let root = h0.netns_mut(host::NsName::root());
+    let tables = root.iptables.get_mut(&host::netns::Family::V6).unwrap();
+    let filter = tables.get_mut("filter").unwrap();
+    let rules = &mut filter.chains.get_mut(&chain).unwrap().rules;
+    let before = rules.len();
+    rules.retain(|rule| !walk::text::rule(&chain, rule).contains("135"));
+    assert!(rules.len() < before);
+    world.index();
+    // p1 can't be asked any more, and need not be: p2 was asked by it.
+    let walk = ask(&world, "p1", "2001:db8::b", Some(22));
+    assert!(is_fine(&walk), "{}", walk.summary);
+    let asked: Vec<&str> = walk.arp.iter().map(|a| a.address.as_str()).collect();
+    assert_eq!(asked, ["2001:db8::b"]);
+}

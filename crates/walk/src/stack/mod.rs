@@ -422,7 +422,7 @@ pub fn send(sim: &mut Sim<'_>, seat: Seat<'_>, hop: IpAddr, mut packet: Packet, 
         sim.stop(last, spot(seat), &packet, what, Fate::Unknown);
         return;
     };
-    let Some(mac) = neighbour(sim, seat, netns, hop, last) else {
+    let Some(mac) = neighbour(sim, seat, netns, (&packet, hop), last) else {
         let what = format!("nobody answers for {hop} on {dev}");
         sim.stop(last, spot(seat), &packet, what, Fate::Dropped);
         return;
@@ -438,7 +438,7 @@ fn neighbour(
     sim: &mut Sim<'_>,
     seat: Seat<'_>,
     netns: &Netns,
-    hop: IpAddr,
+    (packet, hop): (&Packet, IpAddr),
     last: StepId,
 ) -> Option<host::Mac> {
     let (host, ns, dev) = seat;
@@ -465,7 +465,16 @@ fn neighbour(
     let source = source_for(netns, dev, hop)?;
     let question = match (source, hop) {
         (IpAddr::V4(from), IpAddr::V4(to)) => Packet::arp_request(own, from, to),
-        (IpAddr::V6(from), IpAddr::V6(to)) => Packet::nd_solicit(own, from, to),
+        (IpAddr::V6(_), IpAddr::V6(to)) => {
+            // What it sends itself it asks for from the same address, for others from its link's.
+            let src = packet.ip().map(|ip| ip.src);
+            let mut addrs = netns.addrs.keys().filter(|a| a.dev == dev);
+            let from = addrs.find_map(|a| match a.net.addr() {
+                IpAddr::V6(ip) if Some(IpAddr::V6(ip)) == src => Some(ip),
+                _ => None,
+            });
+            Packet::nd_solicit(own, from.unwrap_or(own.link_local()), to)
+        }
         _ => return None,
     };
     let what = format!("who has {hop}?");
