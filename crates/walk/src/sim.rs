@@ -1,7 +1,8 @@
 //! The simulation: a queue of frames that arrive somewhere, and what each place does with one.
 //! Every frame knows the step it came from, so that the steps form a tree: flooding branches it,
 //! and the way to any end is the chain of its parents.
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use host::NsName;
 use host::netns::LinkKind;
@@ -15,7 +16,7 @@ use crate::world::{Beyond, World};
 pub type StepId = usize;
 
 /// Where a frame arrives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     /// A device of a namespace takes it in.
     Device {
@@ -37,7 +38,7 @@ pub enum Place {
 }
 
 /// The outer header that a frame came in, as far as flows can see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tunnelled {
     pub id: u64,
     pub src: u32,
@@ -131,7 +132,10 @@ pub struct Request {
     pub step: StepId,
 }
 
-/// How many frames may be under way in one walk before it is called a loop.
+/// How often the same frame may arrive at the same place before it is called a loop: one that is
+/// flooded comes by several ways, and one that waited for an answer comes again.
+const AGAIN: u8 = 16;
+/// The same for frames that change on their way round: how many may be under way in one walk.
 const FUEL: u32 = 20_000;
 /// A veth takes in what is longer than its mtu by no more than a tag.
 const VETH_SLACK: u32 = 4;
@@ -157,6 +161,8 @@ pub struct Sim<'w> {
     /// One switch is looked at alone: what leaves it goes here, and no further.
     pub exits: Option<Vec<Exit>>,
     queue: VecDeque<Event>,
+    /// How often a frame has arrived at a place, by a hash of both.
+    arrived: HashMap<u64, u8>,
     fuel: u32,
     depth: u32,
 }
@@ -184,6 +190,7 @@ impl<'w> Sim<'w> {
             entered: Vec::new(),
             exits: None,
             queue: VecDeque::new(),
+            arrived: HashMap::new(),
             fuel: FUEL,
             depth: 0,
         }
@@ -300,15 +307,26 @@ impl<'w> Sim<'w> {
     /// Let all frames go to their ends.
     pub fn run(&mut self) {
         while let Some(event) = self.queue.pop_front() {
-            if self.fuel == 0 {
+            let goes_round = self.has_arrived_too_often(&event);
+            if goes_round || self.fuel == 0 {
                 self.note("too many frames: the hosts send them round in a loop");
-                self.queue.clear();
                 self.end(event.parent, &event.packet, Fate::Unknown);
-                return;
+                if !goes_round {
+                    self.queue.clear();
+                }
+                continue;
             }
             self.fuel -= 1;
             self.handle(event);
         }
+    }
+
+    fn has_arrived_too_often(&mut self, event: &Event) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (&event.at, &event.packet).hash(&mut hasher);
+        let times = self.arrived.entry(hasher.finish()).or_default();
+        *times = times.saturating_add(1);
+        *times > AGAIN
     }
 
     fn handle(&mut self, event: Event) {
@@ -571,5 +589,33 @@ impl<'w> Sim<'w> {
         }
         way.reverse();
         way
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_comes_again_and_again_is_in_a_loop() {
+        let world = World::default();
+        let mut sim = Sim::new(&world);
+        let packet = crate::autoconf::discover(host::Mac::default());
+        let spot = Spot {
+            host: "c1",
+            place: "br-int",
+            device: "p1",
+        };
+        let step = sim.step(None, spot, &packet, "is sent");
+        for place in ["here", "there"] {
+            for _ in 0..=AGAIN {
+                let at = Place::Guest(place.to_owned());
+                sim.arrive(at, packet.clone(), step);
+            }
+        }
+        sim.run();
+        let unknown = sim.ends.iter().filter(|end| end.fate == Fate::Unknown);
+        assert_eq!(unknown.count(), 2, "one too many at each place");
+        assert_eq!(sim.notes.len(), 1, "{:?}", sim.notes);
     }
 }

@@ -241,3 +241,18 @@ fn a_router_has_a_guests_address() {
         .answered_by_another(address, &["green2 > red3 icmp"])
         .fine(&["red1 > red3 icmp", "green2 > red2 icmp"]);
 }
+
+#[test]
+fn frames_that_go_round_between_hosts_are_a_loop_and_end() {
+    let mut hand = healthy(LEGACY);
+    for (host, other) in [("c1", "0a1e000d"), ("c2", "0a1e000c")] {
+        // Two go back for each that comes.
+        let flow = format!("priority=100,in_port=\"vxlan-{other}\" actions=in_port,in_port");
+        let file = format!("{host}/flows-br-tun.names.txt");
+        hand.insert(&file, "priority=0", &flow);
+    }
+    let world = walks(&hand).world;
+    let walk = walk::walk(&world, &question("red1 > red3 icmp", "")).unwrap();
+    assert_eq!(walk.verdict, Verdict::Unknown);
+    assert!(walk.notes.iter().any(|note| note.contains("in a loop")));
+}
