@@ -84,12 +84,6 @@ pub fn read_routes(text: &str, family: Family) -> Result<Routes, ParseError> {
             }
             continue;
         }
-        // `ip route show table all` shows both versions, and says `default` in either; only routes of
-        // IPv6 have a preference.
-        let family = match line.contains(" pref ") {
-            true => Family::V6,
-            false => family,
-        };
         let (table, key, route) = read_route(line, family).map_err(here)?;
         last = Some((table, key.clone()));
         routes.entry(table).or_default().insert(key, route);

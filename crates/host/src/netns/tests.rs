@@ -137,19 +137,6 @@ fn routes_are_printed_as_they_were_read() {
 }
 
 #[test]
-fn a_default_route_of_ipv6_among_those_of_ipv4_is_none_of_theirs() {
-    let text = "10.0.0.0/24 dev a proto kernel scope link src 10.0.0.1
-default via fe80::1 dev a proto static metric 1024 pref medium
-";
-    let routes = read_routes(text, Family::V4).unwrap();
-    let destinations: Vec<String> = routes[&MAIN]
-        .keys()
-        .map(|key| key.dst.to_string())
-        .collect();
-    assert_eq!(destinations, ["10.0.0.0/24", "::/0"]);
-}
-
-#[test]
 fn rules_are_printed_as_they_were_read() {
     let text = "0:\tfrom all lookup local
 100:\tnot from all fwmark 0x1/0xff iif lo unreachable
