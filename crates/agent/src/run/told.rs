@@ -95,12 +95,11 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use intent::view::{Item, Peer, View};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{UnixListener, UnixStream};
 
     use super::*;
-    use crate::server::{Held, Mark};
+    use crate::server::held::tests::held;
 
     const EMPTY: &str = "{\"event\":\"begins\",\"whole\":true}\n\
                          {\"event\":\"synced\",\"store\":\"s\",\"revision\":8}\n";
@@ -134,31 +133,8 @@ mod tests {
         }
     }
 
-    fn held() -> Held {
-        let mut view = View::default();
-        for n in 0..60 {
-            let peer = Peer {
-                host: format!("h{n}").as_str().into(),
-                tunnel_ip: None,
-                tunnel_types: vec![],
-                dvr_mac: None,
-                agent_mode: None,
-            };
-            view.put(Item::Peer(peer.into()));
-        }
-        Held {
-            view: view.into(),
-            store: "s".to_owned(),
-            revision: 7,
-            mark: Some(Mark {
-                revision: 7,
-                mark: "m".to_owned(),
-            }),
-        }
-    }
-
     fn agent(folder: &Path) -> Agent {
-        held().save(&folder.join("view.json")).expect("kept");
+        held(60).save(&folder.join("view.json")).expect("kept");
         let at = folder.display();
         let text = format!(
             "host = 'c1'\nserver = 'unix:{at}/server'\nstate_dir = '{at}'\novsdb = '{at}/none'"

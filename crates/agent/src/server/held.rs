@@ -135,11 +135,12 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use intent::view::Peer;
 
-    fn held(count: usize) -> Held {
+    /// A host that knows of so many peers.
+    pub(crate) fn held(count: usize) -> Held {
         let mut view = View::default();
         for n in 0..count {
             let peer = Peer {

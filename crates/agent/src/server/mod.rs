@@ -1,7 +1,7 @@
 //! The server, as an agent sees it: a stream of what this host needs of intent, and reports of
 //! what became of it.
 mod dial;
-mod held;
+pub(crate) mod held;
 mod intake;
 mod watch;
 
