@@ -143,6 +143,7 @@ impl Scene {
         for guest in guests {
             let guest = self.rig.guest(&guest.name);
             guest.listens(PORT);
+            guest.sh(DEAF);
             guest.sh(&format!("nc -6 -l -k {PORT} >/dev/null 2>&1 </dev/null &"));
         }
         crate::rig::soon("all hosts are as they should be", || {
@@ -468,6 +469,10 @@ fn echoes(place: &Place, six: bool) -> u64 {
     let count = pairs.find(|(name, _)| *name == "InEchos").unwrap().1;
     count.parse().unwrap()
 }
+
+/// A guest hears no announcements: while it is put into another network by a wrong tag it would take
+/// an address there from that network's router, and keep it for a day.
+const DEAF: &str = "sysctl -qw net.ipv6.conf.eth0.accept_ra=0; ip -6 route flush proto ra";
 
 const FORGET: &str = r"
 for ns in $(ip netns list | cut -d' ' -f1); do
