@@ -1,13 +1,17 @@
 //! Says who has an address that is new here, so that nobody goes on sending elsewhere: gratuitous
 //! ARP, and for IPv6 unsolicited neighbour advertisements. Sent from a raw socket, one after the other
 //! for some seconds, by a thread of the namespace that nothing waits for.
-use std::collections::BTreeSet;
+//!
+//! While another host may still have the same addresses and MACs they are said again and again: it
+//! answers who asks for them, and whatever it sends has the switches lead to it.
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etherparse::{EtherType, Ethernet2Header, Icmpv6Header, Icmpv6Type, IpNumber, Ipv6Header};
+use host::diff::diff;
 use host::netns::Netns;
 use host::{Mac, NsName};
 use nix::ifaddrs::getifaddrs;
@@ -24,8 +28,67 @@ const EVERYBODY: [u8; 6] = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 
+/// Between two times that a contested namespace is said.
+const AGAIN: Duration = Duration::from_secs(3);
+
+/// Addresses by the device that has them.
+type Addresses = Vec<(String, IpAddr)>;
+
+/// Namespaces that another host may still have.
+#[derive(Debug, Default)]
+pub(crate) struct Contested {
+    spaces: BTreeMap<NsName, Addresses>,
+    said_at: Option<Instant>,
+}
+
+impl Contested {
+    /// Takes what is contested now. What has to be said of it: everything when it is time, and what
+    /// is contested no more for a last time, as the other may have spoken since.
+    pub(crate) fn go_on(
+        &mut self,
+        now: Instant,
+        spaces: BTreeMap<NsName, Addresses>,
+    ) -> BTreeMap<NsName, Addresses> {
+        let is_due = self.said_at.is_none_or(|at| now - at >= AGAIN);
+        let before = std::mem::replace(&mut self.spaces, spaces);
+        let over = before.into_iter();
+        let mut said: BTreeMap<NsName, Addresses> = over
+            .filter(|(name, _)| !self.spaces.contains_key(name))
+            .collect();
+        if is_due && !self.spaces.is_empty() {
+            self.said_at = Some(now);
+            said.extend(self.spaces.clone());
+        }
+        said
+    }
+
+    /// When something has to be said again.
+    pub(crate) fn pause(&self) -> Option<Duration> {
+        (!self.spaces.is_empty()).then_some(AGAIN)
+    }
+}
+
+/// One address of each device: it tells switches where the device's MAC is, which all of them have.
+pub(crate) fn one_of_each(netns: &Netns) -> Addresses {
+    let mut addresses = new_addresses(&Netns::default(), netns);
+    addresses.dedup_by(|one, other| one.0 == other.0);
+    addresses
+}
+
+/// Addresses that are new here, which others have to hear of.
+pub(crate) fn new_addresses(have: &Netns, want: &Netns) -> Addresses {
+    let difference = diff(&have.addrs, &want.addrs).put;
+    let new = difference.iter().filter(|put| put.old.is_none());
+    let new = new.map(|put| (put.key.dev.clone(), put.key.net.addr()));
+    new.filter(|(_, address)| match address {
+        IpAddr::V4(address) => !address.is_loopback(),
+        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
+    })
+    .collect()
+}
+
 /// Addresses that are new here for those who ask by a device with proxy ARP, which may be new itself.
-pub(crate) fn proxied(have: &Netns, want: &Netns) -> Vec<(String, IpAddr)> {
+pub(crate) fn proxied(have: &Netns, want: &Netns) -> Addresses {
     let known = answered_for(have);
     let wanted = answered_for(want).into_iter();
     wanted.filter(|it| !known.contains(it)).collect()
@@ -54,26 +117,40 @@ fn answered_for(netns: &Netns) -> BTreeSet<(String, IpAddr)> {
 }
 
 /// Say these addresses of these devices; returns at once.
-pub(crate) fn announce(name: &NsName, addresses: Vec<(String, IpAddr)>) {
+pub(crate) fn announce(name: &NsName, addresses: Addresses) {
     if addresses.is_empty() {
         return;
     }
     let name = name.clone();
+    std::thread::spawn(move || say_within(&name, &addresses, TIMES));
+}
+
+/// Say these once; returns at once.
+pub(crate) fn announce_again(spaces: BTreeMap<NsName, Addresses>) {
+    if spaces.is_empty() {
+        return;
+    }
     std::thread::spawn(move || {
-        if let Err(error) = crate::netns::join(&name).and_then(|()| say(&addresses)) {
-            // A namespace that is gone again has nothing to announce.
-            tracing::debug!(%error, %name, "addresses were not announced");
+        for (name, addresses) in &spaces {
+            say_within(name, addresses, 1);
         }
     });
 }
 
-fn say(addresses: &[(String, IpAddr)]) -> io::Result<()> {
+fn say_within(name: &NsName, addresses: &[(String, IpAddr)], times: u32) {
+    if let Err(error) = crate::netns::join(name).and_then(|()| say(addresses, times)) {
+        // A namespace that is gone again has nothing to announce.
+        tracing::debug!(%error, %name, "addresses were not announced");
+    }
+}
+
+fn say(addresses: &[(String, IpAddr)], times: u32) -> io::Result<()> {
     let kind = (AddressFamily::Packet, SockType::Raw);
     let raw = socket(kind.0, kind.1, SockFlag::SOCK_CLOEXEC, None)?;
     // Hosts would take one that says it is no router out of their default routes.
     let forwards = crate::sysctl::read("net.ipv6.conf.all.forwarding");
     let is_router = forwards.is_some_and(|value| value == "1");
-    for n in 0..TIMES {
+    for n in 0..times {
         if n > 0 {
             std::thread::sleep(PAUSE);
         }
@@ -198,6 +275,52 @@ mod tests {
         let mut before = want.clone();
         before.links.remove("fg-1");
         assert_eq!(proxied(&before, &want), expected);
+    }
+
+    #[test]
+    fn what_is_contested_is_said_in_time_and_once_more_when_it_is_over() {
+        let space = |name: &str| {
+            let address = "10.0.0.1".parse().expect("an address");
+            let addresses = vec![("qr-1".to_owned(), address)];
+            (NsName::new(name), addresses)
+        };
+        let both = BTreeMap::from([space("qrouter-1"), space("qrouter-2")]);
+        let one = BTreeMap::from([space("qrouter-1")]);
+        let other = BTreeMap::from([space("qrouter-2")]);
+        let none = BTreeMap::new();
+        let began = Instant::now();
+        let mut contested = Contested::default();
+        assert_eq!(contested.go_on(began, none.clone()), none);
+        assert_eq!(contested.pause(), None);
+        assert_eq!(contested.go_on(began, both.clone()), both);
+        assert_eq!(contested.pause(), Some(AGAIN));
+        assert_eq!(contested.go_on(began + AGAIN / 2, both.clone()), none);
+        assert_eq!(contested.go_on(began + AGAIN, both.clone()), both);
+        assert_eq!(contested.go_on(began + AGAIN, one), other, "over for it");
+        assert_eq!(contested.go_on(began + AGAIN * 2, none.clone()).len(), 1);
+        assert_eq!(contested.go_on(began + AGAIN * 3, none.clone()), none);
+        assert_eq!(contested.pause(), None);
+    }
+
+    #[test]
+    fn a_device_is_said_by_one_of_its_addresses() {
+        let mut netns = Netns::default();
+        for (dev, net) in [
+            ("lo", "127.0.0.1/8"),
+            ("qg-1", "172.24.4.9/32"),
+            ("qg-1", "172.24.4.7/24"),
+            ("qr-1", "fd00::1/64"),
+            ("qr-1", "fe80::1/64"),
+        ] {
+            let key = host::netns::AddrKey {
+                dev: dev.to_owned(),
+                net: net.parse().expect("a net"),
+            };
+            netns.addrs.insert(key, host::netns::Addr::default());
+        }
+        let said = one_of_each(&netns);
+        let devices: Vec<&str> = said.iter().map(|(device, _)| device.as_str()).collect();
+        assert_eq!(devices, ["qg-1", "qr-1"]);
     }
 
     #[test]

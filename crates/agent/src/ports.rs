@@ -312,6 +312,7 @@ mod tests {
             centralized,
             distributed: !centralized,
             snat: false,
+            contested: false,
         }
     }
 

@@ -10,6 +10,7 @@ use intent::view::View;
 use plan::{Compiler, GivenBack, Numbers, Plan, Settings};
 use tokio::sync::mpsc;
 
+use crate::announce::{self, Contested};
 use crate::config::Config;
 use crate::drift::{Drift, drift};
 use crate::findings::Findings;
@@ -105,6 +106,9 @@ pub struct Agent {
     hurried: bool,
     /// The server did not say whether its history goes on: it is asked again.
     is_unanswered: bool,
+    /// The revision at which the host was as it should be.
+    brought_to: u64,
+    contested: Contested,
 }
 
 impl Agent {
@@ -160,6 +164,8 @@ impl Agent {
             passes: 0,
             hurried: false,
             is_unanswered: false,
+            brought_to: 0,
+            contested: Contested::default(),
         })
     }
 
@@ -349,6 +355,10 @@ impl Agent {
         crate::metrics::METRICS.pass(&pass);
         let held = self.intake.held();
         let view = held.map(|held| held.view.clone()).unwrap_or_default();
+        if pass.left.is_empty() && pass.problems.is_empty() {
+            self.brought_to = held.map_or(0, |held| held.revision);
+        }
+        self.speak_for(&pass.plan);
         let changes = self.ports.changes(&view, &pass);
         if self.connected && (!changes.is_empty() || self.report_is_due()) {
             self.report(changes).await;
@@ -356,7 +366,19 @@ impl Agent {
         if self.unsaved.is_some_and(|since| since.elapsed() > RETRY) {
             self.save();
         }
-        tokio::time::Instant::now() + self.pause_after(&pass)
+        let pause = self.pause_after(&pass);
+        let contested = self.contested.pause().unwrap_or(pause);
+        tokio::time::Instant::now() + pause.min(contested)
+    }
+
+    /// What another host may still have is announced for as long as that may be.
+    fn speak_for(&mut self, plan: &Plan) {
+        let spaces = plan.contested.iter().filter_map(|name| {
+            let netns = plan.want.netns.get(name)?;
+            Some((name.clone(), announce::one_of_each(netns)))
+        });
+        let said = self.contested.go_on(Instant::now(), spaces.collect());
+        announce::announce_again(said);
     }
 
     /// Nobody hurries twice: what is left then may be somebody else's doing, again and again.
@@ -423,7 +445,7 @@ impl Agent {
             routers_failed: changes.routers_failed.clone(),
             notes: Vec::new(),
             hold: self.intake.hold_reason().map(HoldReason::to_string),
-            revision: self.intake.held().map_or(0, |held| held.revision),
+            revision: self.brought_to,
             started: self.passes == 0,
         };
         match server.report(&report).await {

@@ -47,9 +47,11 @@ impl Hub {
         liveness.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that an agent was heard of.
-    pub fn hear(&self, agent: AgentId) {
-        self.liveness_mut().heard.insert(agent, now());
+    /// Notes that an agent was heard of, and which revision its host was brought to.
+    pub fn hear(&self, agent: AgentId, brought_to: u64) {
+        let mut liveness = self.liveness_mut();
+        liveness.heard.insert(agent, now());
+        liveness.brought_to.insert(agent, brought_to);
     }
 
     /// Who was heard of, and when.

@@ -20,7 +20,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use intent::{
-    Kind, State, attrs,
+    AgentType, Kind, State, attrs,
     view::{Difference, Holding, Item, ItemKey, View, view},
 };
 use ledger::{Actor, Command, Config};
@@ -208,6 +208,46 @@ async fn following_a_watch_gives_the_hosts_view() {
     follower.reach(rig.api.hub.state().revision).await;
     assert!(follower.view.ports.is_empty());
     assert_eq!(follower.view, view(&rig.api.hub.state(), &"c1".into()));
+}
+
+/// A host's L3 agent says what it is, and at which revision its host is as it should be.
+async fn says_of_routers(at: SocketAddr, host: &str, token: &str, revision: u64) {
+    let agent = json!({"agents": [{"type": "L3 agent"}], "revision": revision});
+    let path = format!("/v1/hosts/{host}/status");
+    let (status, _) = call(at, &path, token, Some(&agent)).await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_router_is_contested_until_its_last_host_reports_that_it_knows() {
+    let rig = Rig::start(Config::default()).await;
+    let (at, _told) = listen(rig.api.clone()).await;
+    says_of_routers(at, "c1", "one", 0).await;
+    let router = post(&rig, "/v2.0/routers", json!({"router": {}})).await;
+    let router = id(&router, "router");
+    says_of_routers(at, "c2", "two", 0).await;
+    let agent_of = |host: &str| {
+        let state = rig.api.hub.state();
+        let key = (host.into(), AgentType::L3);
+        let id = state.index.agent_of_host.one(&key).expect("it said so");
+        format!("/v2.0/agents/{id}/l3-routers")
+    };
+    let path = format!("{}/{router}", agent_of("c1"));
+    let gone = rig.ask("DELETE", &path, &[], Bytes::new()).await;
+    assert_eq!(gone.status, 204);
+    let taken_at = rig.api.hub.state().revision;
+    post(&rig, &agent_of("c2"), json!({"router_id": router})).await;
+    let is_contested = async || {
+        let look = rig.api.hub.submit(Actor::system(), Command::Reschedule);
+        look.await.expect("looked");
+        let view = view(&rig.api.hub.state(), &"c2".into());
+        let role = view.router_roles.values().next().expect("it is here");
+        role.contested
+    };
+    says_of_routers(at, "c1", "one", taken_at - 1).await;
+    assert!(is_contested().await);
+    says_of_routers(at, "c1", "one", taken_at).await;
+    assert!(!is_contested().await);
 }
 
 #[tokio::test]

@@ -67,6 +67,7 @@ indexes! {
     networks_of_dhcp_agent: AgentId => NetworkId;
     agents_of_router: RouterId => AgentId;
     routers_of_agent: AgentId => RouterId;
+    remnants_of_router: RouterId => AgentId;
 }
 
 impl Indexes {
@@ -444,6 +445,13 @@ impl Indexed for RouterBinding {
             .set(self.router_id, self.agent_id, present);
         ix.routers_of_agent
             .set(self.agent_id, self.router_id, present);
+    }
+}
+
+impl Indexed for RouterRemnant {
+    fn index(&self, ix: &mut Indexes, present: bool) {
+        ix.remnants_of_router
+            .set(self.router_id, self.agent_id, present);
     }
 }
 

@@ -180,6 +180,7 @@ tables! {
     dvr_macs: DvrMac by HostName, "dvr_mac";
     dhcp_bindings: DhcpBinding by Pair<NetworkId, AgentId>, "dhcp_binding";
     router_bindings: RouterBinding by Pair<RouterId, AgentId>, "router_binding";
+    router_remnants: RouterRemnant by Pair<RouterId, AgentId>, "router_remnant";
 }
 
 macro_rules! resources {
@@ -230,6 +231,7 @@ resources! {
     dvr_macs DvrMac HostName, |it| it.host.clone(), None;
     dhcp_bindings DhcpBinding Pair<NetworkId, AgentId>, |it| Pair(it.network_id, it.agent_id), None;
     router_bindings RouterBinding Pair<RouterId, AgentId>, |it| Pair(it.router_id, it.agent_id), None;
+    router_remnants RouterRemnant Pair<RouterId, AgentId>, |it| Pair(it.router_id, it.agent_id), None;
 }
 
 /// What a command does to the state, in the terms of the log: whole resources set or taken away.

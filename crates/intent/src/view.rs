@@ -87,6 +87,9 @@ pub struct RouterRole {
     /// A distributed router's SNAT part.
     #[serde(default)]
     pub snat: bool,
+    /// Another host may still have what of it is in one place, with the same addresses and MACs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub contested: bool,
 }
 
 /// A network whose DHCP server runs here, and the port that was made for it (if it is yet).

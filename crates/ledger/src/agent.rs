@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use intent::{
     Agent, AgentId, AgentType, DhcpBinding, DvrMac, HostName, Kind, Mac, NetworkId, Object,
-    RouterBinding, RouterId, state::Pair,
+    state::Pair,
 };
 use serde_json::Value;
 
@@ -194,15 +194,11 @@ fn delete(txn: &mut Txn<'_>, key: &str) -> Result<(), Refusal> {
         .of(&agent.id)
         .copied()
         .collect();
-    let routers: Vec<RouterId> = index.routers_of_agent.of(&agent.id).copied().collect();
     for network in networks {
         schedule::take_away(txn, &agent, network);
         txn.delete::<DhcpBinding>(&Pair(network, agent.id));
     }
-    for router in routers {
-        txn.delete::<RouterBinding>(&Pair(router, agent.id));
-        schedule_router::place(txn, router);
-    }
+    schedule_router::forget_agent(txn, agent.id);
     txn.delete::<Agent>(&agent.id);
     Ok(())
 }

@@ -24,10 +24,13 @@ impl Context<'_> {
     }
 }
 
-/// When each agent was last heard of: soft state, kept by the server and never in the log.
+/// When each agent was last heard of, and what it said that it has done: soft state, kept by the
+/// server and never in the log.
 #[derive(Debug, Clone, Default)]
 pub struct Liveness {
     pub heard: BTreeMap<AgentId, Timestamp>,
+    /// The position in the log at which an agent's host is as it should be.
+    pub brought_to: BTreeMap<AgentId, u64>,
     /// Until then nobody is declared dead: a writer that took over has heard nobody yet.
     pub grace_until: Timestamp,
 }
@@ -36,6 +39,12 @@ impl Liveness {
     pub fn is_alive(&self, agent: AgentId, now: Timestamp, down_time: u32) -> bool {
         let heard = self.heard.get(&agent);
         now < self.grace_until || heard.is_some_and(|at| now.0 - at.0 <= i64::from(down_time))
+    }
+
+    /// Whether what was asked at a position in the log is done on an agent's host.
+    pub fn has_done(&self, agent: AgentId, revision: u64) -> bool {
+        let brought_to = self.brought_to.get(&agent);
+        brought_to.is_some_and(|brought_to| *brought_to >= revision)
     }
 }
 

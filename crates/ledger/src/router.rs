@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use intent::{
-    AgentId, AgentType, FloatingIp, FloatingIpStatus, HostName, Kind, Object, Port, PortId, Router,
-    RouterBinding, RouterId, owner, state::Pair,
+    AgentType, FloatingIp, FloatingIpStatus, HostName, Kind, Object, Port, PortId, Router,
+    RouterId, owner,
 };
 
 use crate::{
@@ -143,11 +143,7 @@ fn delete(txn: &mut Txn<'_>, key: &str) -> Result<(), Refusal> {
         return Err(Refusal::router_in_use(router.id, ids.join(", ")));
     }
     gateway::clear(txn, router.id)?;
-    let agents = txn.state().index.agents_of_router.of(&router.id);
-    let agents: Vec<AgentId> = agents.copied().collect();
-    for agent in agents {
-        txn.delete::<RouterBinding>(&Pair(router.id, agent));
-    }
+    schedule_router::forget_router(txn, router.id);
     txn.delete::<Router>(&router.id);
     Ok(())
 }

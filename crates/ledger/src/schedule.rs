@@ -131,6 +131,7 @@ pub(crate) fn again(txn: &mut Txn<'_>) -> Answer {
     if txn.config().allow_automatic_l3agent_failover {
         schedule_router::leave_dead(txn);
     }
+    schedule_router::let_go(txn);
     networks(txn);
     routers(txn);
     Answer::Done

@@ -1,11 +1,16 @@
 //! Which L3 agent a centralized router is on, and a distributed one's SNAT part; and with it, to
 //! which host the router's ports are bound.
+//!
+//! An agent that loses a router may be slow to let it go, or may not hear of it at all. Until it
+//! says that it has, a remnant stands for what it may still have: the router's new host goes on
+//! saying where the router is now.
 
 use std::sync::Arc;
 
 use intent::{
-    Agent, AgentId, AgentType, DeviceId, HostName, Port, Router, RouterBinding, RouterId, owner,
-    state::Pair,
+    Agent, AgentId, AgentType, DeviceId, HostName, Port, Router, RouterBinding, RouterId,
+    RouterRemnant, owner,
+    state::{Pair, Resource},
 };
 use serde_json::Value;
 
@@ -37,6 +42,60 @@ fn bind(txn: &mut Txn<'_>, router_id: RouterId, agent_id: AgentId) {
         router_id,
         agent_id,
     });
+    txn.delete::<RouterRemnant>(&Pair(router_id, agent_id));
+}
+
+fn unbind(txn: &mut Txn<'_>, router_id: RouterId, agent_id: AgentId) {
+    txn.delete::<RouterBinding>(&Pair(router_id, agent_id));
+    let since = txn.before.revision + 1;
+    txn.create(RouterRemnant {
+        router_id,
+        agent_id,
+        since,
+    });
+}
+
+/// What is bound and what may be left of a router goes with the router.
+pub(crate) fn forget_router(txn: &mut Txn<'_>, id: RouterId) {
+    let index = &txn.state().index;
+    let bound: Vec<AgentId> = index.agents_of_router.of(&id).copied().collect();
+    let left: Vec<AgentId> = index.remnants_of_router.of(&id).copied().collect();
+    for agent in bound {
+        txn.delete::<RouterBinding>(&Pair(id, agent));
+    }
+    for agent in left {
+        txn.delete::<RouterRemnant>(&Pair(id, agent));
+    }
+}
+
+/// An agent that is forgotten is believed to have nothing left.
+pub(crate) fn forget_agent(txn: &mut Txn<'_>, id: AgentId) {
+    let routers: Vec<RouterId> = txn
+        .state()
+        .index
+        .routers_of_agent
+        .of(&id)
+        .copied()
+        .collect();
+    for router in routers {
+        txn.delete::<RouterBinding>(&Pair(router, id));
+        place(txn, router);
+    }
+    end_remnants(txn, |remnant| remnant.agent_id == id);
+}
+
+/// Agents that have said since that their hosts are as they should be have let go.
+pub(crate) fn let_go(txn: &mut Txn<'_>) {
+    let liveness = txn.context.liveness;
+    end_remnants(txn, |it| liveness.has_done(it.agent_id, it.since));
+}
+
+fn end_remnants(txn: &mut Txn<'_>, ends: impl Fn(&RouterRemnant) -> bool) {
+    let remnants = txn.state().router_remnants.values();
+    let ended: Vec<_> = remnants.filter(|it| ends(it)).map(|it| it.key()).collect();
+    for key in ended {
+        txn.delete::<RouterRemnant>(&key);
+    }
 }
 
 fn least_loaded(txn: &Txn<'_>, router: &Router, not: Option<AgentId>) -> Option<Arc<Agent>> {
@@ -120,7 +179,7 @@ pub(crate) fn refit(txn: &mut Txn<'_>, id: RouterId) {
     };
     for agent in agents_of(txn, id) {
         if !fits(&agent, &found) {
-            txn.delete::<RouterBinding>(&Pair(id, agent.id));
+            unbind(txn, id, agent.id);
         }
     }
     router(txn, id);
@@ -139,7 +198,7 @@ pub(crate) fn leave_dead(txn: &mut Txn<'_>) {
             continue;
         }
         if let Some(next) = least_loaded(txn, &found, Some(agent.id)) {
-            txn.delete::<RouterBinding>(&Pair(found.id, agent.id));
+            unbind(txn, found.id, agent.id);
             bind(txn, found.id, next.id);
             place(txn, found.id);
         }
@@ -181,7 +240,7 @@ pub(crate) fn remove(txn: &mut Txn<'_>, agent: &str, router: &str) -> Result<Ans
         index.agents_of_router.contains(id, &agent.id)
     });
     let held = held.ok_or_else(|| Refusal::router_not_hosted(router, agent.id))?;
-    txn.delete::<RouterBinding>(&Pair(held, agent.id));
+    unbind(txn, held, agent.id);
     place(txn, held);
     Ok(Answer::Done)
 }

@@ -1,6 +1,9 @@
 //! The plan while it is being written: what stages read from and write to.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use host::{
     HostState, Merge, NsName, Shared, Why,
@@ -41,6 +44,7 @@ pub struct Draft<'a> {
     pub numbers: Numbers,
     pub want: HostState,
     pub notes: Vec<Note>,
+    pub contested: BTreeSet<NsName>,
     /// What was written before, and can be written again without being worked out.
     pub(crate) memo: Memo,
 }
@@ -54,6 +58,7 @@ impl<'a> Draft<'a> {
             memo: Memo::default(),
             want: HostState::new(settings.host.as_str()),
             notes: Vec::new(),
+            contested: BTreeSet::new(),
         }
     }
 
@@ -64,6 +69,7 @@ impl<'a> Draft<'a> {
             numbers: self.numbers,
             given_back,
             notes: self.notes,
+            contested: self.contested,
         }
     }
 

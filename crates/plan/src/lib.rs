@@ -22,7 +22,9 @@ pub use draft::{Draft, Note};
 pub use numbers::{GivenBack, Numbers, Pool};
 pub use settings::{AgentMode, DhcpSettings, MetadataSettings, Settings};
 
-use host::HostState;
+use std::collections::BTreeSet;
+
+use host::{HostState, NsName};
 use intent::View;
 
 /// What one host should hold.
@@ -32,6 +34,8 @@ pub struct Plan {
     pub numbers: Numbers,
     pub given_back: GivenBack,
     pub notes: Vec<Note>,
+    /// Namespaces that another host may still have, with the same addresses and MACs.
+    pub contested: BTreeSet<NsName>,
 }
 
 /// One step of the compiler: reads the view, writes its part of the draft.

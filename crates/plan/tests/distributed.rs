@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 
 use host::ovs::{Bridge, Field, FlowLine};
 use host::{
-    HostState,
+    HostState, NsName,
     netns::{Netns, RuleVerdict},
 };
-use intent::{AddressPair, FixedIp, Object, PairAddress, Port, State, Subnet, owner};
+use intent::{
+    AddressPair, AgentId, FixedIp, Object, PairAddress, Port, RouterId, RouterRemnant, State,
+    Subnet, owner,
+};
 use ipnet::IpNet;
 use plan::AgentMode;
 use reference::{Scenario, assert_same_lines, compare::Met};
@@ -47,6 +50,46 @@ fn assert_distributed(host: &str, mode: AgentMode) {
         let seen = lines(&scenario.seen.bridges[bridge], tables);
         assert_same_lines(&format!("{bridge} of {host}"), &want, &seen);
     }
+}
+
+/// The namespaces of a host that another may still have, when another may of every router.
+fn contested(scenario: &str, host: &str) -> BTreeSet<String> {
+    let taken = |state: &mut State| {
+        let other: AgentId = "00000000-0000-0000-0000-000000000001"
+            .parse()
+            .expect("an id");
+        let routers: Vec<RouterId> = state.routers.keys().copied().collect();
+        for router_id in routers {
+            state.put(Object::from(RouterRemnant {
+                router_id,
+                agent_id: other,
+                since: 1,
+            }));
+        }
+    };
+    let mode = match host {
+        "net" => AgentMode::DvrSnat,
+        _ => AgentMode::Dvr,
+    };
+    let scenario = Scenario::load_changed(scenario, host, taken, |settings, _| {
+        settings.agent_mode = mode;
+    });
+    let named = scenario.planned.contested.iter().inspect(|name| {
+        let planned = &scenario.planned.want.netns;
+        assert!(planned.contains_key(*name), "{name} is not planned");
+    });
+    let kind = |name: &NsName| name.as_str().split('-').next().unwrap_or("").to_owned();
+    named.map(kind).collect()
+}
+
+#[test]
+fn what_another_host_may_still_have_is_what_is_in_one_place() {
+    let of = |kind: &str| BTreeSet::from([kind.to_owned()]);
+    assert_eq!(contested("vxlan-legacy-hybrid", "net"), of("qrouter"));
+    assert_eq!(contested("vxlan-dvr-hybrid", "net"), of("snat"));
+    assert_eq!(contested("vxlan-dvr-hybrid", "c1"), BTreeSet::new());
+    let alone = Scenario::load("vxlan-legacy-hybrid", "net");
+    assert_eq!(alone.planned.contested, BTreeSet::new());
 }
 
 #[test]

@@ -103,6 +103,7 @@ pub struct Report {
     pub notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<String>,
+    /// The revision of the store at which this host was as it should be.
     pub revision: u64,
     pub started: bool,
 }

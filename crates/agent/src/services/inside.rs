@@ -135,7 +135,7 @@ impl Inside {
         let (written, filtered) = tokio::join!(written, filtered);
         let mut failed = written.unwrap_or_else(|lost| vec![lost.to_string()]);
         failed.extend(filtered.iter().map(|error| crate::chain(error)));
-        let mut new = write::new_addresses(have, want);
+        let mut new = announce::new_addresses(have, want);
         new.extend(announce::proxied(have, want));
         announce::announce(&self.name, new);
         let problem = |text| Problem {

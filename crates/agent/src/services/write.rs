@@ -2,7 +2,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 use host::diff::diff;
@@ -231,18 +230,6 @@ fn neighbours(have: &Netns, want: &Netns, indexes: &Indexes, orders: &mut Vec<Or
         let index = indexes.get(&put.key.dev);
         orders.extend(index.map(|index| rtnetlink::put_neighbour(*index, put.key, put.new)));
     }
-}
-
-/// Addresses that are new here, which others have to hear of.
-pub(super) fn new_addresses(have: &Netns, want: &Netns) -> Vec<(String, IpAddr)> {
-    let difference = diff(&have.addrs, &want.addrs).put;
-    let new = difference.iter().filter(|put| put.old.is_none());
-    let new = new.map(|put| (put.key.dev.clone(), put.key.net.addr()));
-    new.filter(|(_, address)| match address {
-        IpAddr::V4(address) => !address.is_loopback(),
-        IpAddr::V6(address) => !address.is_loopback() && !address.is_unicast_link_local(),
-    })
-    .collect()
 }
 
 #[cfg(test)]

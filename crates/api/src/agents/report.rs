@@ -23,6 +23,8 @@ pub(super) struct Report {
     notes: Vec<String>,
     /// Why the host holds still.
     hold: Option<String>,
+    /// The revision of the store at which the host is as it should be.
+    revision: u64,
     started: bool,
 }
 
@@ -45,7 +47,7 @@ pub(super) async fn take(api: &Api, host: &HostName, report: Report) -> Result<(
         tracing::warn!(%host, why, "a host holds still");
     }
     for described in &report.agents {
-        take_agent(api, host, described, report.started).await?;
+        take_agent(api, host, described, &report).await?;
     }
     let ports = [&report.ports_up, &report.ports_down, &report.dhcp_ready];
     if ports.iter().any(|ports| !ports.is_empty()) {
@@ -79,7 +81,7 @@ async fn take_agent(
     api: &Api,
     host: &HostName,
     described: &Described,
-    started: bool,
+    said: &Report,
 ) -> Result<(), Fault> {
     let key = (host.clone(), described.agent_type);
     let known = |api: &Api| {
@@ -89,8 +91,8 @@ async fn take_agent(
     };
     let before = known(api);
     if let Some(agent) = &before {
-        api.hub.hear(agent.id);
-        if agent.configurations == described.configurations && !started {
+        api.hub.hear(agent.id, said.revision);
+        if agent.configurations == described.configurations && !said.started {
             return Ok(());
         }
     }
@@ -103,13 +105,13 @@ async fn take_agent(
         host: host.clone(),
         availability_zone: zoned.then(|| zone.to_owned()),
         configurations: described.configurations.clone(),
-        started,
+        started: said.started,
     };
     api.hub
         .submit(Actor::system(), Command::ReportAgent(report))
         .await?;
     if let Some(agent) = known(api) {
-        api.hub.hear(agent.id);
+        api.hub.hear(agent.id, said.revision);
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ async fn agents(rig: &Rig, recorded: &[Value], known: &mut Known) {
         let state = rig.api.hub.state();
         let key = (text("host").into(), agent_type);
         let id = *state.index.agent_of_host.one(&key).expect("there");
-        rig.api.hub.hear(id);
+        rig.api.hub.hear(id, 0);
         known.bind(&text("id"), &id.to_string());
     }
 }

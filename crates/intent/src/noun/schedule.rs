@@ -1,4 +1,4 @@
-//! Which agent serves which network's DHCP and which router.
+//! Which agent serves which network's DHCP and which router, and which may still have a part of one.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,4 +16,15 @@ pub struct DhcpBinding {
 pub struct RouterBinding {
     pub router_id: RouterId,
     pub agent_id: AgentId,
+}
+
+/// What an agent may still have of a router that was taken from it, and what it may still answer
+/// for: until it says that its host is as it should be at revision `since` or a later one. One that
+/// is cut off from the server says so when it hears again, one that is dead never.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterRemnant {
+    pub router_id: RouterId,
+    pub agent_id: AgentId,
+    /// The position in the log at which it was taken away.
+    pub since: u64,
 }

@@ -289,6 +289,7 @@ pub(super) fn router_role(state: &State, id: RouterId, host: &HostName) -> Optio
         centralized: scheduled && !router.distributed,
         distributed: !scheduled || router.distributed,
         snat: scheduled && router.distributed && router.gateway.is_some(),
+        contested: scheduled && state.index.remnants_of_router.any(&id),
     })
 }
 

@@ -335,6 +335,7 @@ impl Dirt {
                     .extend([Scope::Dhcp(id), Scope::Network(id), Scope::Whole(id)]);
             }
             Object::RouterBinding(it) => self.router(it.router_id),
+            Object::RouterRemnant(it) => self.key(Key::RouterRole(it.router_id)),
             Object::Agent(it) => {
                 self.hosts.insert(it.host.clone());
                 self.peers.insert(it.host.clone());

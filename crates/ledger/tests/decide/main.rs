@@ -7,6 +7,7 @@
 
 mod addresses;
 mod groups;
+mod remnants;
 mod rig;
 mod routing;
 mod sharing;

@@ -284,6 +284,16 @@ fn schedules(state: &State) -> Check {
             && state.agents.contains_key(&binding.agent_id);
         ensure(whole, || format!("{binding:?} dangles"))?;
     }
+    for remnant in state.router_remnants.values() {
+        let whole = state.routers.contains_key(&remnant.router_id)
+            && state.agents.contains_key(&remnant.agent_id);
+        ensure(whole, || format!("{remnant:?} dangles"))?;
+        let agents = &state.index.agents_of_router;
+        ensure(
+            !agents.contains(&remnant.router_id, &remnant.agent_id),
+            || format!("{remnant:?} is of an agent that has the router"),
+        )?;
+    }
     Ok(())
 }
 

@@ -158,6 +158,11 @@ impl World {
                     .liveness
                     .heard
                     .extend(report.id.map(|id| (id, Timestamp(i64::MAX / 2))));
+                // This one lets go of what is taken from it; the others never say so.
+                if kind == AgentType::L3 && host == "net" {
+                    let said = report.id.map(|id| (id, u64::MAX));
+                    world.liveness.brought_to.extend(said);
+                }
                 if kind != AgentType::Dhcp || host == "net" || host == "c1" {
                     world.grant(&Command::ReportAgent(report));
                 }

@@ -41,10 +41,16 @@ pub fn emit(draft: &mut Draft<'_>) {
 }
 
 fn place<'a>(draft: &mut Draft<'a>, router: &'a Router, role: &RouterRole) {
-    if role.centralized {
+    let id = router.id.to_string();
+    let in_one_place = if role.centralized {
         centralized(draft, router);
+        names::qrouter(&id)
     } else {
         dvr::emit(draft, router, role);
+        names::snat(&id)
+    };
+    if role.contested {
+        draft.contested.insert(in_one_place);
     }
 }
 

@@ -18,6 +18,13 @@ allow_automatic_dhcp_failover = true
 allow_automatic_l3agent_failover = true";
 const MOVED: Duration = Duration::from_secs(8 + 10 + 10);
 
+/// The router's host says every 3 seconds where it is, while another may have it.
+const ANNOUNCED: Duration = Duration::from_secs(5);
+
+/// The old one says within 2 that it let go, which the server looks for every 10, and the router's
+/// host falls silent.
+const QUIET: Duration = Duration::from_secs(2 + 10 + 10);
+
 const V4: &str = "http://169.254.169.254/latest/meta-data/local-ipv4";
 const V6: &str = "http://[fe80::a9fe:a9fe%25eth0]/latest/meta-data/local-ipv4";
 
@@ -134,6 +141,29 @@ impl Cloud {
         self.rig.guest("red1").must_ping(ip(BEYOND));
     }
 
+    fn is_reached_within(&self, usual: Duration) {
+        let outside = self.rig.outside();
+        within(usual, "the floating IP leads in", || {
+            pings(&outside, self.floating)
+        });
+    }
+
+    /// The router of a host that should not have it any more sends something to the outside, which
+    /// teaches the switches between that its MAC is there. Answers are led there then, or not.
+    fn leads_astray(&self, host: &str) {
+        let netns = format!("qrouter-{}", self.router);
+        let ping = ["ip", "netns", "exec", &netns, "ping", "-c1", "-W1", BEYOND];
+        drop(self.rig.lab.place(host).unwrap().run(&ping));
+    }
+
+    /// Whether anybody says where an address is that nobody asked for, for twice as long as it takes.
+    fn is_announced(&self) -> bool {
+        let gratuitous = "-i eth0 'arp[6:2] = 1 and arp[14:4] = arp[24:4]'";
+        let capture = Background::capture(&self.rig.outside(), gratuitous);
+        std::thread::sleep(ANNOUNCED * 2);
+        capture.stop().contains("who-has")
+    }
+
     fn is_told(&self, url: &str) {
         let guest = self.rig.guest("red1");
         let wanted = guest.ip().to_string();
@@ -239,7 +269,8 @@ fn two_servers(cloud: &Cloud) {
 }
 
 /// A node that does not hear the server keeps what it has, and another has it too: the others send
-/// to the new one, and the old one withdraws when it hears again.
+/// to the new one, and the old one withdraws when it hears again. Whatever the old one says
+/// meanwhile, the outside is led to the new one again, soon.
 fn cut_off(cloud: &Cloud) {
     let rig = &cloud.rig;
     cloud.place_on("net2");
@@ -252,12 +283,20 @@ fn cut_off(cloud: &Cloud) {
     shell(&rig.outside(), "ip neigh flush dev eth0");
     let lost = cloud.loses();
     println!("both have it: {lost} of 100 lost");
+    assert!(cloud.is_announced(), "it is said where the router is");
+    for _ in 0..3 {
+        cloud.leads_astray("net2");
+        cloud.is_reached_within(ANNOUNCED);
+    }
     renews(rig);
+    cloud.leads_astray("net2");
     rig.run("fabric", "ip link set net2-mgm up");
     soon("the old one withdraws", || {
+        cloud.leads_astray("net2");
         !cloud.has("net2", "qrouter") && !cloud.has("net2", "qdhcp")
     });
-    cloud.is_reached();
+    cloud.is_reached_within(ANNOUNCED);
+    within(QUIET, "nobody says it any more", || !cloud.is_announced());
     assert_eq!(cloud.loses(), 0, "one has it");
     cloud.is_told(V4);
     cloud.is_told(V6);
