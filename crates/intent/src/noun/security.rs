@@ -51,6 +51,17 @@ words! {
     Parent { Parent = "PARENT" }
 }
 
+impl std::str::FromStr for RemoteGroup {
+    type Err = <SecurityGroupId as std::str::FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(parent) => Ok(Self::Parent(parent)),
+            Err(_) => text.parse().map(Self::Group),
+        }
+    }
+}
+
 /// Which packets a rule lets pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleMatch<Group> {
