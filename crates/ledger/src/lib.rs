@@ -26,6 +26,7 @@ mod floating_ip;
 mod free;
 mod gateway;
 mod interface;
+mod invariants;
 mod ipam;
 mod network;
 mod pools;
@@ -60,6 +61,7 @@ pub use context::{Context, Liveness, Random};
 pub use decision::{Answer, Decision};
 pub use distributed::{agents_of_router, routers_of_agent};
 pub use draft::Draft;
+pub use invariants::broken;
 pub use quota::{LIMITED, quota_limit, quota_used};
 pub use refusal::Refusal;
 
