@@ -6,6 +6,7 @@ pub mod config;
 pub mod fault;
 pub mod hub;
 pub mod identity;
+pub mod import;
 pub mod metadata;
 pub mod neutron;
 mod nova;

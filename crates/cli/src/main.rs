@@ -20,6 +20,7 @@ mod agent;
 mod ask;
 mod doctor;
 mod external;
+mod import;
 mod lab;
 mod lab_tools;
 mod live;
@@ -57,6 +58,8 @@ struct Cli {
 enum Command {
     /// Serve OpenStack's networking API
     Server(Box<server::Args>),
+    /// Bring over what a running Neutron holds, into an empty store
+    Import(import::Args),
     /// Make this host hold what the server says it should hold
     Agent(agent::Args),
     /// Say what on this host is not as intent wants it, and why
@@ -84,6 +87,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Server(args) => server::run(*args),
+        Command::Import(args) => import::run(args),
         Command::Agent(args) => agent::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::External(args) => external::run(&args),

@@ -10,6 +10,7 @@ mod collection;
 mod computed;
 mod filter;
 mod hosting;
+mod listed;
 mod member;
 mod page;
 mod query;
@@ -25,6 +26,7 @@ use http::Method;
 use intent::attrs::{AUTO_TOPOLOGY, Table};
 
 pub use asked::{Asked, Reply};
+pub(crate) use listed::listed;
 pub use query::{Query, decode};
 use route::{Ref, Route, route};
 use scene::Scene;

@@ -1,11 +1,13 @@
 //! What a real Neutron answered, asked again of an empty server: the same statuses and the same
 //! bodies, up to ids, times, MACs and freely chosen addresses. [`transcript`] asks what a scripted
-//! scenario asked, [`errors`] what is refused. What differs is a closed list in
+//! scenario asked, [`errors`] what is refused; [`moved`] brings whole clouds over. What differs is a closed list in
 //! `docs/compatibility.md`: a difference without a row fails, and so does a row without one.
 
 mod compare;
 mod errors;
+mod fake;
 mod listed;
+mod moved;
 mod pages;
 #[path = "../rig/mod.rs"]
 mod rig;

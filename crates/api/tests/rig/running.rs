@@ -60,6 +60,10 @@ impl Running {
         }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// `None`: it can't be reached.
     pub(crate) async fn ask(
         &self,

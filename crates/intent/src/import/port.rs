@@ -115,7 +115,8 @@ fn passive(item: &Value) -> Option<Box<Passive>> {
         hardware_offload_type: text(item, "hardware_offload_type"),
         hints: item.get("hints").and_then(Value::as_object).cloned(),
         numa_affinity_policy: text(item, "numa_affinity_policy"),
-        propagate_uplink_status: truth("propagate_uplink_status"),
+        // True unless somebody said otherwise.
+        propagate_uplink_status: truth("propagate_uplink_status").filter(|it| !it),
         trusted: truth("trusted"),
     };
     (passive != Passive::default()).then(|| Box::new(passive))

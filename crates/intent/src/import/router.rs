@@ -50,15 +50,18 @@ impl Import {
     pub(super) fn floating_ip(&mut self, item: &Value) -> Option<()> {
         let id = text(item, "id")?;
         let floating_port_id = self.device_port(&id, owner::FLOATING_IP)?;
+        // A port forwarding ties a floating IP that leads to no port to a router all the same.
+        let port_id: Option<PortId> = parsed(item, "port_id");
+        let router_id = port_id.and_then(|_| parsed(item, "router_id"));
         self.state.put(Object::from(FloatingIp {
             id: id.parse().ok()?,
             project_id: project(item),
             floating_network_id: parsed(item, "floating_network_id")?,
             floating_ip_address: parsed::<IpAddr>(item, "floating_ip_address")?,
             floating_port_id,
-            port_id: parsed(item, "port_id"),
+            port_id,
             fixed_ip_address: parsed(item, "fixed_ip_address"),
-            router_id: parsed(item, "router_id"),
+            router_id,
             status: parsed(item, "status").unwrap_or(FloatingIpStatus::Down),
             dns_name: text(item, "dns_name").unwrap_or_default(),
             dns_domain: text(item, "dns_domain").unwrap_or_default(),
