@@ -6,6 +6,7 @@
 mod compare;
 mod errors;
 mod fake;
+mod hosts;
 mod listed;
 mod moved;
 mod pages;

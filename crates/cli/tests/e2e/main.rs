@@ -14,6 +14,7 @@ mod live;
 mod long;
 mod looks;
 mod metadata;
+mod migrated;
 mod nova;
 mod operators;
 mod reach;

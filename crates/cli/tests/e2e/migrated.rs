@@ -1,0 +1,92 @@
+//! A cloud goes over to a server with an empty store, by what the first one's API says: the hosts,
+//! where agents are new to it, do not notice.
+
+use crate::rig::{Background, NUCLEON, Rig, lost, soon, tail};
+use crate::services::{cloud, renews};
+use lab::Daemon;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const HOSTS: [&str; 3] = ["net", "c1", "c2"];
+/// Echo requests, a hundred a second: for longer than everything here takes where nobody else works.
+const PINGS: u32 = 1500;
+
+fn import(rig: &Rig, store: &Path, more: &[&str]) -> Output {
+    let settings = rig.lab.machine("net").unwrap().dir.join("server.toml");
+    let store = format!("sqlite:{}", store.display());
+    let mut command = Command::new(NUCLEON);
+    command.args(["import", "--from", rig.lab.api().unwrap()]);
+    command.args(["--store", &store, "--config"]).arg(settings);
+    command.args(more).output().unwrap()
+}
+
+/// What it said when it did what it should.
+fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}{error}");
+    text
+}
+
+fn drift(rig: &Rig) -> Output {
+    let mut command = Command::new(NUCLEON);
+    command.args(["doctor", "--api", rig.lab.api().unwrap()]);
+    command.output().unwrap()
+}
+
+/// The server goes on with another store, and every agent begins as one that knows no server.
+fn exchange(rig: &Rig, moved: &Path) {
+    for host in HOSTS {
+        rig.lab.kill(Daemon::Agent, host).unwrap();
+        let agent = rig.lab.machine(host).unwrap().dir.join("agent");
+        fs::remove_file(agent.join("view.json")).unwrap();
+    }
+    rig.lab.kill(Daemon::Server, "net").unwrap();
+    let store = rig.lab.machine("net").unwrap().dir.join("nucleon.sqlite");
+    for ending in ["-wal", "-shm"] {
+        // They are there when the store was not closed.
+        let _ = fs::remove_file(format!("{}{ending}", store.display()));
+    }
+    fs::rename(moved, &store).unwrap();
+    rig.lab.start(Daemon::Server, "net").unwrap();
+    for host in HOSTS {
+        rig.lab.start(Daemon::Agent, host).unwrap();
+    }
+}
+
+#[test]
+fn hosts_do_not_notice_that_their_cloud_was_moved() {
+    let cloud = cloud();
+    let rig = &cloud.rig;
+    let moved = rig.lab.machine("net").unwrap().dir.join("moved.sqlite");
+    let dry = said(&import(rig, &moved, &["--dry-run"]));
+    assert!(
+        dry.contains("nothing was written") && !moved.exists(),
+        "{dry}"
+    );
+    soon("nothing differs", || drift(rig).status.success());
+    let ports = rig.client().get("ports").unwrap();
+
+    let ping = format!("ping -n -i 0.01 -c {PINGS} {}", cloud.floating);
+    let pinging = Background::begin(&rig.outside(), &ping);
+    said(&import(rig, &moved, &[]));
+    let again = import(rig, &moved, &[]);
+    let error = String::from_utf8_lossy(&again.stderr);
+    assert!(error.contains("the store is not empty"), "{error}");
+    exchange(rig, &moved);
+    soon("nothing differs", || drift(rig).status.success());
+    renews(rig);
+    let pings = pinging.finish();
+    assert_eq!(lost(&pings, PINGS), Vec::<u32>::new(), "{}", tail(&pings));
+
+    assert_eq!(rig.client().get("ports").unwrap(), ports);
+    for host in HOSTS {
+        let log = rig.log(host);
+        let passes: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains("run: pass"))
+            .collect();
+        println!("{host}: {passes:#?}");
+    }
+}
