@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use host::{Why, process::File};
-use intent::{DhcpOption, Port, Subnet, owner};
+use intent::{DhcpOption, FixedIp, Ipv6Mode, Port, Subnet, owner};
 
 use super::{METADATA_V4, Served, leases_addresses, process::domain};
 use crate::Draft;
@@ -20,7 +20,7 @@ pub(super) fn emit(draft: &mut Draft<'_>, served: &Served<'_>) {
     let ports = draft.ports_of(served.network.id);
     for port in ports.filter(|port| port.device_owner != owner::DHCP) {
         port_lines(served, port, &domain, &mut hosts, &mut names);
-        port_options(served, port, &mut options);
+        port_options(port, &mut options);
     }
     let mut interface = File::default();
     interface.push(served.device.clone(), Why::of("port", served.port.id));
@@ -37,32 +37,68 @@ pub(super) fn emit(draft: &mut Draft<'_>, served: &Served<'_>) {
 
 /// A port's line in `host` for each address that dnsmasq hands out, in `addn_hosts` for every one.
 fn port_lines(served: &Served<'_>, port: &Port, domain: &str, hosts: &mut File, names: &mut File) {
-    let tag = match port.extra_dhcp_opts.is_empty() {
-        true => String::new(),
-        false => format!(",set:port-{}", port.id),
+    let known = |fixed: &FixedIp| {
+        let mut subnets = served.subnets.iter();
+        let subnet = subnets.find(|subnet| subnet.id == fixed.subnet_id)?;
+        Some((*subnet, fixed.ip_address))
     };
-    for fixed in &port.fixed_ips {
-        let Some(subnet) = served
-            .with_dhcp()
-            .find(|subnet| subnet.id == fixed.subnet_id)
-        else {
-            continue;
-        };
+    let mut addresses: Vec<_> = port.fixed_ips.iter().filter_map(known).collect();
+    addresses.sort_by_key(|(subnet, _)| gives_only_options(subnet));
+    for (subnet, address) in addresses {
         let why = || Why::of("port", port.id);
-        let (address, mac) = (fixed.ip_address, port.mac_address);
         let name = host_name(port, address);
         let full = match domain {
             "" => name.clone(),
             domain => format!("{name}.{domain}"),
         };
         names.push(format!("{address}\t{full} {name}"), why());
-        if leases_addresses(subnet) {
-            hosts.push(format!("{mac},{full},{}{tag}", bracketed(address)), why());
-        } else if !tag.is_empty() {
-            // Only options: the guest makes its address itself.
-            hosts.push(format!("{mac}{tag}"), why());
+        if let Some(line) = host_line(port, subnet, address, &full) {
+            hosts.push(line, why());
         }
     }
+}
+
+/// For a sort: of a MAC's lines dnsmasq takes the last one first, and for IPv4 it is content with one
+/// that has no address, so that stands before the others.
+fn gives_only_options(subnet: &Subnet) -> std::cmp::Reverse<bool> {
+    std::cmp::Reverse(subnet.ipv6_address_mode == Some(Ipv6Mode::DhcpStateless))
+}
+
+/// A port's line for one of its addresses. dnsmasq marks who asks by DHCPv6 with the tag `dhcpv6`.
+fn host_line(port: &Port, subnet: &Subnet, address: IpAddr, full: &str) -> Option<String> {
+    if !subnet.enable_dhcp || subnet.ipv6_address_mode == Some(Ipv6Mode::Slaac) {
+        return None;
+    }
+    let mut words = vec![port.mac_address.to_string()];
+    words.extend(address.is_ipv6().then(|| "tag:dhcpv6".to_owned()));
+    let tag = format!("set:port-{}", port.id);
+    if !leases_addresses(subnet) {
+        // The guest makes its address itself, and is told the rest.
+        words.push(tag);
+        return (!port.extra_dhcp_opts.is_empty()).then(|| words.join(","));
+    }
+    let client = client_id(port);
+    words.extend(client.map(|id| format!("id:{id}")));
+    words.extend([full.to_owned(), bracketed(address)]);
+    let told = port.extra_dhcp_opts.len() - usize::from(client.is_some());
+    words.extend((told > 0).then_some(tag));
+    Some(words.join(","))
+}
+
+/// By what a client says it is to be known, instead of its MAC.
+fn client_id(port: &Port) -> Option<&str> {
+    let mut options = port.extra_dhcp_opts.iter();
+    let option = options.find(|option| is_client_id(option))?;
+    Some(first_line(&option.opt_value))
+}
+
+fn is_client_id(option: &DhcpOption) -> bool {
+    matches!(option.opt_name.as_str(), "client-id" | "61")
+}
+
+/// What users write stays in the line that it is written into.
+fn first_line(text: &str) -> &str {
+    text.split(['\n', '\r']).next().unwrap_or_default()
 }
 
 /// The name that a port has, or the one that its address makes.
@@ -81,28 +117,35 @@ fn bracketed(address: IpAddr) -> String {
     }
 }
 
-/// The word for options of one version of DHCP.
-const fn option_word(version: u8) -> &'static str {
-    if version == 6 { "option6" } else { "option" }
+/// An option in dnsmasq's words. A name may begin with tags of its own (`tag:!ipxe,67`), under which
+/// the option is told; of DHCPv6 numbers too are taken only with their version.
+fn option_line(tag: &str, version: u8, name: &str, value: Option<&str>) -> String {
+    let name = first_line(name);
+    let tagged = name
+        .rsplit_once(',')
+        .filter(|(tags, _)| tags.starts_with("tag:"));
+    let (tags, name) = tagged.map_or((None, name), |(tags, name)| (Some(tags), name));
+    let is_number = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_digit());
+    let option = match version {
+        6 => format!("option6:{name}"),
+        _ if is_number => name.to_owned(),
+        _ => format!("option:{name}"),
+    };
+    let words = [Some(tag), tags, Some(&option), value.map(first_line)];
+    words.into_iter().flatten().collect::<Vec<_>>().join(",")
 }
 
 fn subnet_options(draft: &Draft<'_>, served: &Served<'_>, subnet: &Subnet, file: &mut File) {
+    if subnet.ipv6_address_mode == Some(Ipv6Mode::Slaac) {
+        // Nobody asks.
+        return;
+    }
     let version = subnet.ip_version();
     let tag = format!("tag:subnet-{}", subnet.id);
     let mut option = |name: &str, value: &str| {
-        let option = match name.parse::<u8>() {
-            Ok(number) => number.to_string(),
-            Err(_) => format!("{}:{name}", option_word(version)),
-        };
-        let value = if value.is_empty() {
-            String::new()
-        } else {
-            format!(",{value}")
-        };
-        file.push(
-            format!("{tag},{option}{value}"),
-            Why::of("subnet", subnet.id),
-        );
+        let value = Some(value).filter(|value| !value.is_empty());
+        let line = option_line(&tag, version, name, value);
+        file.push(line, Why::of("subnet", subnet.id));
     };
     if let Some(servers) = name_servers(draft, served, subnet) {
         option("dns-server", &servers);
@@ -183,30 +226,18 @@ fn routes(draft: &Draft<'_>, served: &Served<'_>, subnet: &Subnet) -> (Option<Ip
     (gateway, routes.join(","))
 }
 
-/// What a user asked to tell one port.
-fn port_options(served: &Served<'_>, port: &Port, file: &mut File) {
-    for DhcpOption {
-        opt_name,
-        opt_value,
-        ip_version,
-    } in &port.extra_dhcp_opts
-    {
-        let serves = |subnet: &Subnet| subnet.ip_version() == *ip_version;
-        let served_here = port.fixed_ips.iter().any(|fixed| {
-            served
-                .with_dhcp()
-                .any(|subnet| subnet.id == fixed.subnet_id && serves(subnet))
-        });
-        if !served_here {
+/// What a user asked to tell one port, of the versions of IP that it has.
+fn port_options(port: &Port, file: &mut File) {
+    for option in &port.extra_dhcp_opts {
+        let version = option.ip_version;
+        let has_version = port
+            .addresses()
+            .any(|address| address.is_ipv6() == (version == 6));
+        if !has_version || is_client_id(option) {
             continue;
         }
-        let name = match opt_name.parse::<u8>() {
-            Ok(number) => number.to_string(),
-            Err(_) => format!("{}:{opt_name}", option_word(*ip_version)),
-        };
-        file.push(
-            format!("tag:port-{},{name},{opt_value}", port.id),
-            Why::of("port", port.id),
-        );
+        let (tag, value) = (format!("tag:port-{}", port.id), Some(&*option.opt_value));
+        let line = option_line(&tag, version, &option.opt_name, value);
+        file.push(line, Why::of("port", port.id));
     }
 }

@@ -19,11 +19,7 @@ use host::{
 use intent::{Ipv6Mode, Network, NetworkId, Port, Subnet, SubnetId, owner, view::DhcpRole};
 use ipnet::IpNet;
 
-use crate::{
-    Draft,
-    draft::{MAIN, To},
-    rules::Writer,
-};
+use crate::{Draft, draft::MAIN, rules::Writer};
 
 /// Where guests ask who they are.
 pub(crate) const METADATA_V4: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(169, 254, 169, 254));
@@ -133,20 +129,17 @@ fn namespace(draft: &mut Draft<'_>, served: &Served<'_>) {
     if draft.settings.metadata.isolated || draft.settings.metadata.force {
         metadata(draft, served, &why);
     }
-    // A server answers from where it stands: its way out is the first gateway, as a guest's is.
-    let gateway = served
-        .with_dhcp()
-        .filter_map(|subnet| Some((subnet, subnet.gateway_ip?)))
-        .find(|(subnet, _)| subnet.ip_version() == 4);
-    if let Some((subnet, gateway)) = gateway
-        && served.address_in(subnet) != Some(gateway)
-    {
-        let to = To {
-            destination: any(gateway),
-            via: Some(gateway),
-            dev: device,
-        };
-        draft.route(ns, MAIN, to, Why::of("subnet", subnet.id));
+    // A server answers from where it stands: its ways out are the first gateways, as guests' are.
+    for version in [4, 6] {
+        let mut gateways = served
+            .with_dhcp()
+            .filter(|subnet| subnet.ip_version() == version)
+            .filter_map(|subnet| Some((subnet, subnet.gateway_ip?)));
+        if let Some((subnet, gateway)) = gateways.next()
+            && served.address_in(subnet) != Some(gateway)
+        {
+            crate::l3::way_out(draft, (ns, MAIN), device, (subnet, gateway));
+        }
     }
     for (key, value) in [
         ("net.ipv4.ip_nonlocal_bind".to_owned(), "1"),
@@ -230,9 +223,8 @@ fn iptables(draft: &mut Draft<'_>, served: &Served<'_>) {
 
 /// Whether dnsmasq hands out addresses of this subnet, and not only options.
 fn leases_addresses(subnet: &Subnet) -> bool {
-    subnet.ip_version() == 4
-        || matches!(
-            (subnet.ipv6_address_mode, subnet.ipv6_ra_mode),
-            (Some(Ipv6Mode::DhcpStateful), _) | (None, None)
-        )
+    !matches!(
+        subnet.ipv6_address_mode,
+        Some(Ipv6Mode::Slaac | Ipv6Mode::DhcpStateless)
+    )
 }

@@ -25,10 +25,10 @@ pub(super) fn emit(draft: &mut Draft<'_>, served: &Served<'_>) {
 fn argv(draft: &Draft<'_>, served: &Served<'_>) -> Vec<String> {
     let dhcp = &draft.settings.dhcp;
     let dir = format!("{}/dhcp/{}", draft.settings.state_path, served.network.id);
-    let mut argv: Vec<String> = ["dnsmasq", "--no-hosts"].map(str::to_owned).into();
-    if dhcp.dns_servers.is_empty() {
-        argv.push("--no-resolv".to_owned());
-    }
+    // What the host asks for names is nothing to guests.
+    let mut argv: Vec<String> = ["dnsmasq", "--no-hosts", "--no-resolv"]
+        .map(str::to_owned)
+        .into();
     argv.extend([
         format!("--pid-file={dir}/pid"),
         format!("--dhcp-hostsfile={dir}/host"),

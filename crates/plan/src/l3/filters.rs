@@ -8,7 +8,7 @@
 //! - filter: the listener takes only what was marked; nothing crosses between address scopes
 //!   without NAT.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use host::{Why, names, netns::Family};
 use intent::{AddressScopeId, Port};
@@ -131,8 +131,9 @@ fn translate(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
         writer.rule("nat", "POSTROUTING", &keep, why());
         return;
     };
-    let save = format!("-o {device} {SAVE_SCOPE}");
-    writer.rule("mangle", "POSTROUTING", &save, why());
+    if snat {
+        within_scope(draft, writer, site, outside);
+    }
     let from_outside = format!("-i {device} -j MARK --set-xmark 0x2/0xffff");
     writer.rule("mangle", "mark", &from_outside, why());
     let mut addresses = outside.port.addresses();
@@ -149,6 +150,19 @@ fn translate(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>) {
         "-m mark ! --mark 0x2/0xffff -m conntrack --ctstate DNAT -j SNAT --to-source {address} --random-fully"
     );
     writer.rule("nat", "snat", &hairpin, why());
+}
+
+/// What leaves keeps the mark of the scope that it came from, for its answers; what is in the
+/// external network's own scope leaves as it is.
+fn within_scope(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, outside: &Outside<'_>) {
+    let (device, why) = (&outside.device, || Why::of("port", outside.port.id));
+    let save = format!("-o {device} {SAVE_SCOPE}");
+    writer.rule("mangle", "POSTROUTING", &save, why());
+    if let Some(scope) = scope_of_port(draft, outside.port, Family::V4) {
+        let mark = Mark::of(draft, site, Some(scope));
+        let as_it_is = format!("-o {device} -m connmark --mark {mark} -j ACCEPT");
+        writer.rule("nat", "snat", &as_it_is, why());
+    }
 }
 
 /// What comes for a floating IP goes to its port, what the port sends comes from it. Through a pair
@@ -172,27 +186,64 @@ fn floating(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, outside: &O
         }
         let rule = format!("-s {fixed}/32 -j SNAT --to-source {floating} --random-fully");
         writer.rule("nat", "float-snat", &rule, why());
-        if let Some(mark) = scope_of_address(draft, site, fixed.into()) {
-            let rule = format!("-d {floating}/32 -j MARK --set-xmark {mark:#x}/0xffff0000");
-            writer.rule("mangle", "floatingip", &rule, why());
-            let rule = format!("-s {fixed}/32 -j $-float-snat");
-            writer.rule("mangle", "FORWARD", &rule, why());
+    }
+    floating_scopes(draft, writer, site, outside);
+}
+
+/// A floating IP leads from the external network's scope into its port's, and the answers back.
+fn floating_scopes(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, outside: &Outside<'_>) {
+    let external = scope_of_port(draft, outside.port, Family::V4);
+    let mut crosses = false;
+    for floating_ip in &site.floating {
+        let (Some(fixed @ IpAddr::V4(_)), floating) = (
+            floating_ip.fixed_ip_address,
+            floating_ip.floating_ip_address,
+        ) else {
+            continue;
+        };
+        let internal = scope_of_address(draft, site, fixed);
+        if internal == external {
+            continue;
+        }
+        crosses = true;
+        let why = || Why::of("floatingip", floating_ip.id);
+        let mark = Mark::of(draft, site, internal);
+        let rule = format!("-d {floating}/32 -j MARK --set-xmark {mark}");
+        writer.rule("mangle", "floatingip", &rule, why());
+        let rule = format!("-s {fixed}/32 -j $-float-snat");
+        writer.rule("mangle", "FORWARD", &rule, why());
+    }
+    if !crosses {
+        return;
+    }
+    let mark = Mark::of(draft, site, external);
+    for (device, port) in devices(site) {
+        let has_v4 = port.addresses().any(|address| address.is_ipv4());
+        if has_v4 && scope_of_port(draft, port, Family::V4) == external {
+            let rule = format!("-o {device} -j MARK --set-xmark {mark}");
+            writer.rule("mangle", "float-snat", &rule, Why::of("port", port.id));
         }
     }
 }
 
-/// The mark of a fixed address, where its subnet is in a scope.
-fn scope_of_address(draft: &Draft<'_>, site: &Site<'_>, address: IpAddr) -> Option<u32> {
+/// The scope of a fixed address: that of the interface on whose subnet it is.
+fn scope_of_address(draft: &Draft<'_>, site: &Site<'_>, address: IpAddr) -> Option<AddressScopeId> {
     let mut inside = site
         .inside
         .iter()
         .flat_map(|(_, port)| draft.prefixes(port));
     let (subnet, _) = inside.find(|(subnet, _)| subnet.cidr.contains(&address))?;
-    let scope = scope_of(draft, subnet.subnetpool_id?)?;
-    let rank = known_scopes(draft, site)
+    scope_of(draft, subnet.subnetpool_id?)
+}
+
+/// The scope of a port's first subnet of a family: all of a network's have the same.
+fn scope_of_port(draft: &Draft<'_>, port: &Port, family: Family) -> Option<AddressScopeId> {
+    let prefixes = draft.prefixes(port);
+    let mut of_family = prefixes
         .iter()
-        .position(|known| *known == scope)?;
-    Some(mark(Some(rank)))
+        .filter(|(_, net)| Family::of(net.addr()) == family);
+    let (subnet, _) = of_family.next()?;
+    scope_of(draft, subnet.subnetpool_id?)
 }
 
 pub(super) fn scope_of(draft: &Draft<'_>, pool: intent::SubnetPoolId) -> Option<AddressScopeId> {
@@ -218,29 +269,35 @@ fn devices<'a>(site: &'a Site<'_>) -> impl Iterator<Item = (&'a str, &'a Port)> 
     inside.chain(outside.map(|Outside { device, port, .. }| (device.as_str(), *port)))
 }
 
-fn mark(rank: Option<usize>) -> u32 {
-    let rank = rank
-        .and_then(|rank| u32::try_from(rank).ok())
-        .map_or(0, |rank| rank + 1);
-    (NO_SCOPE + rank) << 16
+/// The mark of what came from a scope, as rules write it; the low half has other marks.
+struct Mark(u32);
+
+impl Mark {
+    fn of(draft: &Draft<'_>, site: &Site<'_>, scope: Option<AddressScopeId>) -> Mark {
+        let known = known_scopes(draft, site);
+        let rank = known.iter().position(|known| Some(*known) == scope);
+        let rank = rank.and_then(|rank| u32::try_from(rank).ok());
+        Mark((NO_SCOPE + rank.map_or(0, |rank| rank + 1)) << 16)
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}/0xffff0000", self.0)
+    }
 }
 
 /// What comes in by a device has its scope's mark; what goes out by one must have it, but for what
 /// leaves by the gateway and is translated.
 fn scopes(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, family: Family) {
-    let known = known_scopes(draft, site);
     for (device, port) in devices(site) {
-        let prefixes = draft.prefixes(port);
-        let mut of_family = prefixes
-            .iter()
-            .filter(|(_, net)| Family::of(net.addr()) == family);
-        let Some((subnet, _)) = of_family.next() else {
+        let mut addresses = port.addresses();
+        if !addresses.any(|address| Family::of(address) == family) {
             continue;
-        };
-        let scope = subnet.subnetpool_id.and_then(|pool| scope_of(draft, pool));
-        let mark = mark(scope.and_then(|scope| known.iter().position(|known| *known == scope)));
+        }
+        let mark = Mark::of(draft, site, scope_of_port(draft, port, family));
         let why = || Why::of("port", port.id);
-        let rule = format!("-i {device} -j MARK --set-xmark {mark:#x}/0xffff0000");
+        let rule = format!("-i {device} -j MARK --set-xmark {mark}");
         writer.rule("mangle", "scope", &rule, why());
         let translated = family == Family::V4
             && site
@@ -248,7 +305,7 @@ fn scopes(draft: &Draft<'_>, writer: &mut Writer, site: &Site<'_>, family: Famil
                 .as_ref()
                 .is_some_and(|out| out.by == By::Gateway { snat: true } && out.device == device);
         if !translated {
-            let rule = format!("-o {device} -m mark ! --mark {mark:#x}/0xffff0000 -j DROP");
+            let rule = format!("-o {device} -m mark ! --mark {mark} -j DROP");
             writer.rule("filter", "scope", &rule, why());
         }
     }

@@ -22,6 +22,7 @@ use intent::{FloatingIp, Port, Router, owner, view::RouterRole};
 
 use crate::Draft;
 pub(crate) use memo::From;
+pub(crate) use routes::way_out;
 use site::{By, Outside, Site};
 
 pub fn emit(draft: &mut Draft<'_>) {

@@ -6,7 +6,12 @@ use host::{Shown, Why, process::File, process::Process};
 use intent::{Ipv6Mode, Port, Subnet};
 
 use super::site::Site;
-use crate::Draft;
+use crate::{Draft, dhcp::METADATA_V6};
+
+/// What a link must carry for IPv6.
+const LEAST_MTU: u32 = 1280;
+/// What radvd announces of them at most.
+const NAME_SERVERS: usize = 3;
 
 pub(super) fn emit(draft: &mut Draft<'_>, site: &Site<'_>) {
     let mut file = File::default();
@@ -56,48 +61,45 @@ fn why(port: &Port, announced: &[&Subnet]) -> Why {
         .fold(port, |why, subnet| why.and("subnet", subnet.id))
 }
 
-/// What is announced on one device. Managed: addresses by DHCPv6; other: only the rest by it.
+/// What is announced on one device. Managed: addresses by DHCPv6; other: only the rest by it. Guests
+/// that nobody else tells are told name servers, and all where metadata is.
 fn interface(device: &str, mtu: Option<u32>, announced: &[&Subnet]) -> String {
-    let mode = |wanted: Ipv6Mode| {
-        let modes = announced.iter().filter_map(|subnet| subnet.ipv6_ra_mode);
-        modes.into_iter().any(|mode| mode == wanted)
+    let of_mode = |wanted: Ipv6Mode| {
+        let subnets = announced.iter();
+        subnets.filter(move |subnet| subnet.ipv6_ra_mode == Some(wanted))
     };
     let mut text = format!(
         "interface {device}\n{{\n   AdvSendAdvert on;\n   MinRtrAdvInterval 30;\n   MaxRtrAdvInterval 100;\n"
     );
-    if let Some(mtu) = mtu {
+    if let Some(mtu) = mtu.filter(|mtu| *mtu >= LEAST_MTU) {
         let _ = writeln!(text, "   AdvLinkMTU {mtu};");
     }
-    if mode(Ipv6Mode::DhcpStateless) {
+    if of_mode(Ipv6Mode::DhcpStateless).next().is_some() {
         text.push_str("   AdvOtherConfigFlag on;\n");
     }
-    if mode(Ipv6Mode::DhcpStateful) {
+    if of_mode(Ipv6Mode::DhcpStateful).next().is_some() {
         text.push_str("   AdvManagedFlag on;\n");
     }
-    for subnet in announced {
-        prefix(&mut text, subnet);
-    }
-    text.push_str("};\n");
-    text
-}
-
-fn prefix(text: &mut String, subnet: &Subnet) {
-    let by_itself = matches!(
-        subnet.ipv6_ra_mode,
-        Some(Ipv6Mode::Slaac | Ipv6Mode::DhcpStateless)
-    );
-    if by_itself && !subnet.dns_nameservers.is_empty() {
-        let servers: Vec<String> = subnet
-            .dns_nameservers
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+    let servers = of_mode(Ipv6Mode::Slaac).flat_map(|subnet| &subnet.dns_nameservers);
+    let servers: Vec<String> = servers
+        .take(NAME_SERVERS)
+        .map(ToString::to_string)
+        .collect();
+    if !servers.is_empty() {
         let _ = writeln!(text, "   RDNSS {} {{}};", servers.join(" "));
     }
-    let autonomous = if by_itself { "on" } else { "off" };
-    let _ = write!(
-        text,
-        "   prefix {}\n   {{\n        AdvOnLink on;\n        AdvAutonomous {autonomous};\n   }};\n",
-        subnet.cidr
-    );
+    let (by_dhcp, by_itself): (Vec<&Subnet>, Vec<&Subnet>) = announced
+        .iter()
+        .partition(|subnet| subnet.ipv6_ra_mode == Some(Ipv6Mode::DhcpStateful));
+    for (autonomous, subnets) in [("on", by_itself), ("off", by_dhcp)] {
+        for subnet in subnets {
+            let _ = write!(
+                text,
+                "   prefix {}\n   {{\n        AdvOnLink on;\n        AdvAutonomous {autonomous};\n   }};\n",
+                subnet.cidr
+            );
+        }
+    }
+    let _ = write!(text, "   route {METADATA_V6}/128 {{\n   }};\n}};\n");
+    text
 }

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use host::{NsName, Why};
+use intent::Subnet;
 
 use super::site::{Outside, Site};
 use crate::{
@@ -30,23 +31,33 @@ pub(super) fn ways_out(draft: &mut Draft<'_>, ns: &NsName, table: u32, outside: 
         if !families.insert(subnet.ip_version()) {
             continue;
         }
-        let why = Why::of("subnet", subnet.id);
-        if !subnet.cidr.contains(&gateway) {
-            // The way out is not on the subnet: it is on the wire all the same.
-            let to = To {
-                destination: gateway.into(),
-                via: None,
-                dev: &outside.device,
-            };
-            draft.route(ns, table, to, why.clone());
-        }
-        let to = To {
-            destination: any(gateway),
-            via: Some(gateway),
-            dev: &outside.device,
-        };
-        draft.route(ns, table, to, why);
+        way_out(draft, (ns, table), &outside.device, (subnet, gateway));
     }
+}
+
+/// The default route of a gateway's family, in a namespace's table.
+pub(crate) fn way_out(
+    draft: &mut Draft<'_>,
+    (ns, table): (&NsName, u32),
+    device: &str,
+    (subnet, gateway): (&Subnet, IpAddr),
+) {
+    let why = Why::of("subnet", subnet.id);
+    if !subnet.cidr.contains(&gateway) {
+        // The gateway is not on the subnet: it is on the wire all the same.
+        let to = To {
+            destination: gateway.into(),
+            via: None,
+            dev: device,
+        };
+        draft.route(ns, table, to, why.clone());
+    }
+    let to = To {
+        destination: any(gateway),
+        via: Some(gateway),
+        dev: device,
+    };
+    draft.route(ns, table, to, why);
 }
 
 /// Subnets of the external network that the router has no address in are on the same wire.
