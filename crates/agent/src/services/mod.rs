@@ -5,8 +5,10 @@ mod ears;
 mod ends;
 mod files;
 mod inside;
+mod leases;
 mod process;
 mod read;
+mod release;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -184,6 +186,7 @@ impl Services {
             return 0;
         }
         let state = self.state.clone();
+        leases::release_gone(&state, have, want);
         let mut changed = files::apply(&state, have, want, problems);
         let processes = process::Changes::of(&state, have, want);
         processes.end_unwanted().await;

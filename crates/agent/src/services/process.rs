@@ -152,9 +152,14 @@ impl<'a> Changes<'a> {
             if let Some(old) = old {
                 end(old).await;
             }
-            let failed = start(new).await.err()?;
-            let (text, why) = (crate::chain(&failed), new.why.clone());
-            Some(Problem { text, why })
+            let failed = match super::leases::prepare(new) {
+                Ok(()) => crate::chain(&start(new).await.err()?),
+                Err(error) => format!("a file of leases can't be written: {error}"),
+            };
+            Some(Problem {
+                text: failed,
+                why: new.why.clone(),
+            })
         });
         let starting = futures::stream::iter(starting).buffer_unordered(super::AT_ONCE);
         starting.filter_map(std::future::ready).collect().await

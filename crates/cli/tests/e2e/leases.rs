@@ -2,12 +2,16 @@
 //! himself.
 
 use crate::clouds::{ip, shell};
-use crate::rig::{Rig, soon};
-use lab::Topology;
-use lab::topology::Addressing;
+use crate::rig::{Background, Rig, soon};
+use crate::services::renews;
+use ipnet::IpNet;
+use lab::topology::{Addressing, TunnelType};
+use lab::{GuestWish, Topology};
 use serde_json::json;
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 /// What dhclient runs: the options are written down, IPv6 addresses set.
 const SCRIPT: &str = r#"#!/bin/sh
@@ -18,7 +22,7 @@ esac
 "#;
 
 const WANTED: &str = "request subnet-mask, routers, domain-name, domain-name-servers, host-name, \
-     ntp-servers, interface-mtu;\n";
+     ntp-servers, interface-mtu, dhcp6.name-servers, dhcp6.domain-search, dhcp6.sntp-servers;\n";
 
 /// Asks with dhclient in a guest; gives what it was told.
 fn dhclient(rig: &Rig, guest: &str, how: &str, reason: &str) -> String {
@@ -57,18 +61,31 @@ fn assert_says(what: &str, text: &str, lines: &[&str]) {
 
 #[test]
 fn clients_are_told_what_subnets_and_ports_say() {
+    told_by(TunnelType::Vxlan);
+}
+
+pub(crate) fn told_by(tunnel_type: TunnelType) {
     let mut rig = Rig::up(Topology {
+        tunnel_type,
         addressing: Addressing::Dhcp,
         ..Topology::default()
     });
-    four(&mut rig);
+    // What is left of the underlay's 1500.
+    let mtu = if tunnel_type == TunnelType::Gre {
+        1458
+    } else {
+        1450
+    };
+    four(&mut rig, mtu);
     names(&rig);
+    given_on(&mut rig);
     options(&rig);
-    six(&mut rig);
+    lost(&rig);
+    six(&mut rig, mtu);
 }
 
 /// IPv4: two subnets on one network, host routes, name servers.
-fn four(rig: &mut Rig) {
+fn four(rig: &mut Rig, mtu: u32) {
     let red = rig.net("red", &json!({"dns_domain": "cloud.example."}));
     rig.subnet(
         &red,
@@ -97,7 +114,7 @@ fn four(rig: &mut Rig) {
         "dns=192.0.2.53 192.0.2.54",
         "domain=cloud.example",
         "hostname=alpha",
-        "mtu=1450",
+        &format!("mtu={mtu}"),
         "lease=86400",
         routes,
     ];
@@ -110,7 +127,7 @@ fn four(rig: &mut Rig) {
         "new_domain_name_servers=192.0.2.53 192.0.2.54",
         "new_domain_name=cloud.example",
         "new_host_name=alpha",
-        "new_interface_mtu=1450",
+        &format!("new_interface_mtu={mtu}"),
         "new_dhcp_lease_time=86400",
     ];
     assert_says("dhclient", &told, &common);
@@ -139,10 +156,8 @@ fn names(rig: &Rig) {
     let name = format!("host-{}.cloud.example", beta.replace('.', "-"));
     assert!(server(&name).contains(&beta), "{}", server(&name));
     assert!(server(&beta).contains(&name), "{}", server(&beta));
-    let red = rig.client().find("networks", "red").unwrap();
-    let red = lab::client::text(&red, "id").unwrap();
-    let machine = rig.lab.machine("net").unwrap();
-    let pid = || fs::read_to_string(machine.dir.join(format!("agent/dhcp/{red}/pid"))).unwrap();
+    let red = network(rig, "red");
+    let pid = || dhcp_file(rig, &red, "pid");
     let before = pid();
     rig.update_port("beta", &json!({"dns_name": "beta"}));
     soon("the new name is known", || {
@@ -161,6 +176,54 @@ fn names(rig: &Rig) {
         server("beta.other.example").contains(&beta)
     });
     assert_ne!(pid(), before, "its arguments changed");
+}
+
+fn network(rig: &Rig, name: &str) -> String {
+    let network = rig.client().find("networks", name).unwrap();
+    lab::client::text(&network, "id").unwrap().to_owned()
+}
+
+fn dhcp_folder(rig: &Rig, network: &str) -> PathBuf {
+    let machine = rig.lab.machine("net").unwrap();
+    machine.dir.join(format!("agent/dhcp/{network}"))
+}
+
+fn dhcp_file(rig: &Rig, network: &str, name: &str) -> String {
+    fs::read_to_string(dhcp_folder(rig, network).join(name)).unwrap_or_default()
+}
+
+/// A server that knows no lease, because its network came from another node or its file is lost,
+/// renews those of its guests without a word against it.
+fn lost(rig: &Rig) {
+    let red = network(rig, "red");
+    let before = dhcp_file(rig, &red, "pid");
+    fs::remove_file(dhcp_folder(rig, &red).join("leases")).unwrap();
+    rig.run("net", &format!("kill -9 {}", before.trim()));
+    soon("another server runs", || {
+        let now = dhcp_file(rig, &red, "pid");
+        now != before && !now.is_empty()
+    });
+    let heard = Background::capture(&rig.guest("beta").place, "-v -i eth0 udp src port 67");
+    renews(rig, "beta");
+    soon("the answer is seen", || heard.text().contains(": ACK"));
+    let said = heard.stop();
+    assert!(!said.contains("NACK"), "{said}");
+}
+
+/// An address whose guest is gone is given to the next one that has it, at once, by the same server.
+fn given_on(rig: &mut Rig) {
+    let red = network(rig, "red");
+    let server = dhcp_file(rig, &red, "pid");
+    for guest in ["gamma", "delta"] {
+        rig.add_with(guest, "c2", "red", |wish| {
+            wish.port("fixed_ips", json!([{"ip_address": "10.1.0.88"}]))
+        });
+        let told = rig.run("c2", &format!("cat /run/lab-lease-{guest}"));
+        assert_says("udhcpc", &told, &["ip=10.1.0.88"]);
+        // Killed, its client gives nothing back.
+        rig.lab.remove_guest(guest).unwrap();
+    }
+    assert_eq!(dhcp_file(rig, &red, "pid"), server);
 }
 
 /// A port's own options are told with the next lease, and the server goes on telling new names.
@@ -190,7 +253,7 @@ fn options(rig: &Rig) {
 }
 
 /// IPv6: stateful, stateless, and addresses that guests make themselves of what radvd announces.
-fn six(rig: &mut Rig) {
+fn six(rig: &mut Rig, mtu: u32) {
     let mut subnets = Vec::new();
     for (name, cidr, mode) in [
         ("stateful", "fd00:6::/64", "dhcpv6-stateful"),
@@ -199,32 +262,18 @@ fn six(rig: &mut Rig) {
     ] {
         let network = rig.net(name, &json!({}));
         subnets.push(rig.subnet_6(&network, cidr, mode));
+        rig.subnet(&network, "10.6.0.0/24", &json!({}));
     }
     rig.router(
         "six",
         &subnets.iter().map(String::as_str).collect::<Vec<_>>(),
     );
     for network in ["stateful", "stateless", "slaac"] {
-        rig.add_with(&network.replace("state", "s"), "c2", network, |mut wish| {
-            wish.addressing = Some(Addressing::Static);
-            wish
-        });
+        add_six(rig, &network.replace("state", "s"), network, |wish| wish);
     }
-    let given = |guest: &str| rig.guest(guest).guest.addresses[0];
-    for guest in ["sful", "sless", "slaac"] {
-        // Nothing is sent from an address that may yet be another's.
-        soon("the guest's own address is its own", || {
-            let addresses = rig
-                .guest(guest)
-                .run("ip -6 -o addr show dev eth0 scope link");
-            addresses.contains("fe80") && !addresses.contains("tentative")
-        });
-        // What the lab wrote goes: guests find out for themselves.
-        rig.guest(guest)
-            .run("ip -6 addr flush dev eth0 scope global");
-    }
+    let given = |guest: &str| address_6(rig, guest);
     let told = dhclient(rig, "sful", "-6", "BOUND6");
-    let address = format!("new_ip6_address={}", given("sful").addr());
+    let address = format!("new_ip6_address={}", given("sful"));
     assert_says(
         "dhclient",
         &told,
@@ -232,6 +281,7 @@ fn six(rig: &mut Rig) {
             &address,
             "new_dhcp6_name_servers=2001:db8::53",
             "new_dhcp6_domain_search=openstacklocal.",
+            "new_dhcp6_sntp_servers=fd00::123",
         ],
     );
     let flags = |guest: &str| shell(&rig.guest(guest).place, "rdisc6 -1 -w 3000 eth0");
@@ -240,7 +290,7 @@ fn six(rig: &mut Rig) {
         managed.contains("Stateful address conf.    :          Yes"),
         "{managed}"
     );
-    assert!(managed.contains("1450 bytes"), "{managed}");
+    assert!(managed.contains(&format!("{mtu} bytes")), "{managed}");
 
     let other = flags("sless");
     assert!(
@@ -248,7 +298,23 @@ fn six(rig: &mut Rig) {
         "{other}"
     );
     let told = dhclient(rig, "sless", "-6 -S", "RENEW6");
-    assert_says("dhclient", &told, &["new_dhcp6_name_servers=2001:db8::53"]);
+    let options = [
+        "new_dhcp6_name_servers=2001:db8::53",
+        "new_dhcp6_sntp_servers=fd00::123",
+    ];
+    assert_says("dhclient", &told, &options);
+    // A card that asks by IPv6 too is told by IPv4 what is IPv4's.
+    for guest in ["sful", "sless", "slaac"] {
+        let told = dhclient(rig, guest, "-4", "BOUND");
+        let address = rig.guest(guest).guest.addresses.iter();
+        let mut four = address.map(|it| it.addr()).filter(IpAddr::is_ipv4);
+        let address = format!("new_ip_address={}", four.next().unwrap());
+        assert_says(
+            "dhclient",
+            &told,
+            &[&address, "new_ntp_servers=192.0.2.123"],
+        );
+    }
 
     let none = flags("slaac");
     assert!(
@@ -260,7 +326,7 @@ fn six(rig: &mut Rig) {
         "{none}"
     );
     for guest in ["sless", "slaac"] {
-        let wanted = given(guest).to_string();
+        let wanted = format!("{}/64", given(guest));
         soon("the guest has made its address", || {
             let place = rig.guest(guest);
             place
@@ -268,6 +334,49 @@ fn six(rig: &mut Rig) {
                 .contains(&wanted)
         });
     }
-    rig.guest("sful").must_ping(given("slaac").addr());
+    rig.guest("sful").must_ping(given("slaac"));
     rig.guest("sless").must_ping(ip("fd00:6::"));
+    given_on_6(rig);
+}
+
+/// A guest of both versions, which is told options of both and asks for its IPv6 address by itself.
+fn add_six(rig: &mut Rig, name: &str, network: &str, more: impl FnOnce(GuestWish) -> GuestWish) {
+    let options = json!([
+        {"opt_name": "ntp-server", "opt_value": "192.0.2.123"},
+        {"opt_name": "31", "opt_value": "[fd00::123]", "ip_version": 6},
+    ]);
+    rig.add_with(name, "c2", network, |wish| {
+        let mut wish = more(wish.port("extra_dhcp_opts", options));
+        wish.addressing = Some(Addressing::Static);
+        wish
+    });
+    // Nothing is sent from an address that may yet be another's.
+    soon("the guest's own address is its own", || {
+        let own = "ip -6 -o addr show dev eth0 scope link";
+        let addresses = rig.guest(name).run(own);
+        addresses.contains("fe80") && !addresses.contains("tentative")
+    });
+    // What the lab wrote goes: the guest finds out for itself.
+    rig.guest(name)
+        .run("ip -6 addr flush dev eth0 scope global");
+}
+
+fn address_6(rig: &Rig, guest: &str) -> IpAddr {
+    let mut addresses = rig.guest(guest).guest.addresses.iter().map(IpNet::addr);
+    addresses.find(IpAddr::is_ipv6).unwrap()
+}
+
+/// An IPv6 address, too, is the next guest's at once, by the same server.
+fn given_on_6(rig: &mut Rig) {
+    let stateful = network(rig, "stateful");
+    let address = address_6(rig, "sful");
+    // What the client holds it does not give back when it is killed.
+    rig.lab.remove_guest("sful").unwrap();
+    add_six(rig, "next", "stateful", |wish| {
+        wish.port("fixed_ips", json!([{"ip_address": address}]))
+    });
+    let told = dhclient(rig, "next", "-6", "BOUND6");
+    assert_says("dhclient", &told, &[&format!("new_ip6_address={address}")]);
+    let leases = dhcp_file(rig, &stateful, "leases");
+    assert!(leases.contains(&address.to_string()), "{leases}");
 }

@@ -89,7 +89,7 @@ const IPTABLES: &str = "/usr/sbin/xtables-nft-multi";
 
 #[test]
 fn a_floating_ip_that_can_not_be_made_is_in_error_until_it_can() {
-    let cloud = services::cloud();
+    let cloud = services::cloud(TunnelType::Vxlan);
     let rig = &cloud.rig;
     let floating = &rig.list("floatingips")[0];
     let id = text(floating, "id").unwrap();
@@ -117,6 +117,36 @@ fn a_floating_ip_that_can_not_be_made_is_in_error_until_it_can() {
 #[test]
 fn hosts_of_a_centralized_router_are_neutrons_with_gre() {
     crate::recorded::centralized("gre-legacy-hybrid", 6);
+}
+
+#[test]
+fn clients_are_told_the_same_with_gre() {
+    crate::leases::told_by(TunnelType::Gre);
+}
+
+#[test]
+fn routers_do_the_same_with_gre() {
+    crate::routers::do_what_they_should(&crate::routers::cloud(TunnelType::Gre));
+}
+
+#[test]
+fn floating_ips_come_move_and_go_with_vxlan() {
+    crate::routers::float_and_move(&crate::routers::cloud(TunnelType::Vxlan));
+}
+
+#[test]
+fn services_are_healed_with_gre() {
+    services::are_healed(TunnelType::Gre);
+}
+
+#[test]
+fn restarts_lose_nothing_with_gre() {
+    crate::restarts::loses_nothing(TunnelType::Gre);
+}
+
+#[test]
+fn metadata_is_the_same_with_gre() {
+    crate::metadata::whatever_and_wherever(TunnelType::Gre);
 }
 
 #[test]

@@ -4,12 +4,13 @@
 use crate::clouds::shell;
 use crate::live::walks;
 use crate::nova::Nova;
-use crate::rig::{Rig, soon};
+use crate::rig::{Background, Rig, soon};
 use agent::metadata::Rate;
 use lab::Topology;
 use lab::topology::{Addressing, TunnelType};
 use serde_json::json;
 use std::fs;
+use std::net::IpAddr;
 use std::time::Instant;
 
 const NOVA: &str = "10.20.0.11:8776";
@@ -57,7 +58,11 @@ fn is_told_who_it_is(rig: &Rig, guest: &str, url: &str) {
 
 #[test]
 fn guests_are_told_who_they_are_whatever_they_say_and_wherever_they_ask() {
-    let (mut rig, nova) = cloud(TunnelType::Vxlan);
+    whatever_and_wherever(TunnelType::Vxlan);
+}
+
+pub(crate) fn whatever_and_wherever(tunnel_type: TunnelType) {
+    let (mut rig, nova) = cloud(tunnel_type);
     is_told_who_it_is(&rig, "red1", V4);
     is_told_who_it_is(&rig, "red1", V6);
     let subnets = rig.list("subnets");
@@ -191,7 +196,7 @@ fn bounded(rig: &Rig) {
 }
 
 /// Of many requests as many are served as the limit lets through in the time that they took, and
-/// the others are refused.
+/// the others are refused. So many come faster than the limit on any machine.
 fn too_often(rig: &Rig) {
     let asked: u32 = 3000;
     let url = format!("{V4}/[1-{asked}]");
@@ -206,6 +211,7 @@ fn too_often(rig: &Rig) {
     let Rate { per_second, burst } = Rate::default();
     let most = burst + per_second * took;
     assert!((1.0..=most).contains(&(served as f64)), "at most {most}");
+    assert!(refused > 0, "{served} were served in {took:.1} s");
 }
 
 #[test]
@@ -218,8 +224,9 @@ fn a_request_for_metadata_is_followed_through_gre() {
     story(TunnelType::Gre);
 }
 
-/// Document by document: guest, br-int, br-tun, tunnel, network node, qrouter, REDIRECT, listener,
-/// metadata service, and back. Each place is asked before and after what passed it.
+/// Guest, br-int, br-tun, tunnel, network node, qrouter, REDIRECT, listener, metadata service, and
+/// back. Bridges and rules are asked how much they passed, before and after; at devices the very
+/// packets are seen, in their order.
 fn story(tunnel_type: TunnelType) {
     let (mut rig, nova) = cloud(tunnel_type);
     let subnets = rig.list("subnets");
@@ -234,10 +241,7 @@ fn story(tunnel_type: TunnelType) {
     let road = road(&rig, &router, tunnel_type);
     let before: Vec<u64> = road.iter().map(|place| place.count(&rig)).collect();
     let guest = rig.guest("red3");
-    let capture = guest.begins("tcpdump --immediate-mode -i eth0 -l -n tcp port 80");
-    soon("tcpdump listens", || {
-        capture.text().contains("listening on")
-    });
+    let devices = devices(&rig, &router, tunnel_type);
     assert_eq!(
         ask(&rig, "red3", "", V4),
         (200, guest.guest.port.vm.to_string())
@@ -250,17 +254,91 @@ fn story(tunnel_type: TunnelType) {
     let asked = nova.asked();
     assert_eq!(asked.len(), 1, "{asked:?}");
     assert_eq!(asked[0].all("x-forwarded-for"), [guest.ip().to_string()]);
-    // What was turned to the listener comes back from where the guest sent it.
-    let seen = capture.stop();
+    passes(devices, guest.ip());
+    // The router turned it to the listener's port.
+    let tracked = rig.run(
+        "net",
+        &format!(
+            "ip netns exec qrouter-{router} conntrack -L -p tcp --orig-src {}",
+            guest.ip()
+        ),
+    );
+    let turned = |line: &&str| {
+        line.contains("dst=169.254.169.254")
+            && line.contains("dport=80")
+            && line.contains("sport=9697")
+    };
+    assert!(tracked.lines().any(|line| turned(&line)), "{tracked}");
+}
+
+/// Somebody looks at each device that the request comes by, on its way there.
+fn devices(rig: &Rig, router: &str, tunnel_type: TunnelType) -> Vec<(String, Background)> {
+    let port = rig.guest("red3").guest.port.id.to_string();
+    let interface = rig.list(&format!("ports?device_id={router}"));
+    let of_red = interface
+        .iter()
+        .find(|port| port["fixed_ips"][0]["ip_address"] == "10.1.0.1");
+    let of_red = of_red.expect("an interface")["id"].as_str().unwrap();
+    let tunnel = match tunnel_type {
+        TunnelType::Gre => "proto gre",
+        _ => "udp port 4789",
+    };
+    let inside = format!("ip netns exec qrouter-{router} ");
+    let looked = [
+        ("red3", "", "eth0".to_owned(), "tcp port 80"),
+        ("c1", "", host::names::tap(&port), "tcp port 80"),
+        ("c1", "", host::names::qvo(&port), "tcp port 80"),
+        ("c1", "", "eth1".to_owned(), tunnel),
+        ("net", "", "eth1".to_owned(), tunnel),
+        (
+            "net",
+            inside.as_str(),
+            host::names::qr(of_red),
+            "tcp port 80",
+        ),
+    ];
+    let looks = looked.map(|(place, inside, device, filter)| {
+        let command =
+            format!("{inside}tcpdump --immediate-mode -tt -l -n -e -i {device} '{filter}'");
+        let look = Background::begin(&rig.lab.place(place).unwrap(), &command);
+        soon("tcpdump listens", || look.text().contains("listening on"));
+        (format!("{device} of {place}"), look)
+    });
+    looks.into()
+}
+
+/// The request's first packet comes by all devices in their order, and the answer to it back.
+fn passes(devices: Vec<(String, Background)>, guest: IpAddr) {
     let (to, back) = (
-        format!("IP {}.", guest.ip()),
-        "IP 169.254.169.254.80 > ".to_owned(),
+        (format!("{guest}."), "> 169.254.169.254.80: Flags [S],"),
+        ("169.254.169.254.80 > ".to_owned(), "Flags [S.],"),
     );
+    let at = |said: &str, (from, what): &(String, &str)| -> Option<f64> {
+        // What is in a tunnel stands behind it, on a line of its own or on the same.
+        let mut time = None;
+        for line in said.lines() {
+            let first = line.split(' ').next()?.parse::<f64>();
+            time = first.ok().or(time);
+            if line.contains(from.as_str()) && line.contains(what) {
+                return time;
+            }
+        }
+        None
+    };
+    let mut times = Vec::new();
+    for (device, look) in devices {
+        soon(&format!("both come by {device}"), || {
+            let said = look.text();
+            at(&said, &to).is_some() && at(&said, &back).is_some()
+        });
+        let said = look.stop();
+        times.push((device, at(&said, &to), at(&said, &back)));
+    }
+    assert!(times.iter().is_sorted_by_key(|(_, to, _)| *to), "{times:?}");
     assert!(
-        seen.contains(&to) && seen.contains("> 169.254.169.254.80: "),
-        "{seen}"
+        times.iter().rev().is_sorted_by_key(|(_, _, back)| *back),
+        "{times:?}"
     );
-    assert!(seen.contains(&back), "{seen}");
 }
 
 /// A place on the road: a command on a host whose lines that fit count packets.

@@ -4,6 +4,7 @@ use crate::clouds::shell;
 use crate::rig::{Background, lost, soon, tail};
 use crate::services::{Cloud, cloud, renews};
 use lab::Daemon;
+use lab::topology::TunnelType;
 use std::time::Duration;
 
 /// Echo requests, a hundred a second.
@@ -45,7 +46,11 @@ fn downloaded(cloud: &Cloud) -> u64 {
 
 #[test]
 fn an_agent_killed_under_pings_a_download_and_renewals_loses_nothing() {
-    let cloud = cloud();
+    loses_nothing(TunnelType::Vxlan);
+}
+
+pub(crate) fn loses_nothing(tunnel_type: TunnelType) {
+    let cloud = cloud(tunnel_type);
     let rig = &cloud.rig;
     download(&cloud);
     let ping = format!("ping -n -i 0.01 -c {PINGS} {}", cloud.floating);
@@ -54,10 +59,10 @@ fn an_agent_killed_under_pings_a_download_and_renewals_loses_nothing() {
         std::thread::sleep(Duration::from_millis(pause));
         for host in ["net", "c1"] {
             rig.lab.kill(Daemon::Agent, host).unwrap();
-            renews(rig);
+            renews(rig, "red1");
             rig.lab.start(Daemon::Agent, host).unwrap();
         }
-        renews(rig);
+        renews(rig, "red1");
     }
     let said = pinging.finish();
     assert_eq!(lost(&said, PINGS), Vec::<u32>::new(), "{}", tail(&said));

@@ -2,7 +2,7 @@
 //! routes, several addresses, floating IPs that come, move and go.
 
 use crate::clouds::{BEYOND, BEYOND_6, connects, ip, pings, shell};
-use crate::rig::{Rig, soon};
+use crate::rig::{Background, Rig, soon};
 use lab::Topology;
 use lab::client::text;
 use lab::topology::TunnelType;
@@ -58,12 +58,17 @@ pub(crate) fn cloud(tunnel_type: TunnelType) -> Cloud {
 
 #[test]
 fn routers_do_what_their_attributes_say() {
-    let cloud = cloud(TunnelType::Vxlan);
-    both_versions(&cloud);
-    several_addresses(&cloud);
-    without_source_nat(&cloud);
-    extra_routes(&cloud);
-    between_tenants(&cloud);
+    let mut cloud = cloud(TunnelType::Vxlan);
+    do_what_they_should(&cloud);
+    address_scopes(&mut cloud);
+}
+
+pub(crate) fn do_what_they_should(cloud: &Cloud) {
+    both_versions(cloud);
+    several_addresses(cloud);
+    without_source_nat(cloud);
+    extra_routes(cloud);
+    between_tenants(cloud);
 }
 
 #[test]
@@ -233,9 +238,70 @@ fn between_tenants(cloud: &Cloud) {
     blue1.must_not_ping(ip(BEYOND));
 }
 
+/// What is in two address scopes is not routed to each other, though a router is between them.
+fn address_scopes(cloud: &mut Cloud) {
+    let rig = &mut cloud.rig;
+    let mut subnets = Vec::new();
+    let scope = |rig: &Rig, name: &str, prefix: &str| {
+        let scope = json!({"name": name, "ip_version": 4});
+        let scope = rig.create("address-scopes", "address_scope", &scope, &json!({}));
+        let pool = json!({"name": name, "prefixes": [prefix], "default_prefixlen": 24,
+            "address_scope_id": scope["id"]});
+        let pool = rig.create("subnetpools", "subnetpool", &pool, &json!({}));
+        text(&pool, "id").unwrap().to_owned()
+    };
+    let (one, other) = (
+        scope(rig, "one", "10.40.0.0/16"),
+        scope(rig, "other", "10.50.0.0/16"),
+    );
+    for (name, cidr, pool) in [
+        ("s1", "10.40.1.0/24", &one),
+        ("s2", "10.40.2.0/24", &one),
+        ("s3", "10.50.1.0/24", &other),
+    ] {
+        let network = rig.net(name, &json!({}));
+        subnets.push(rig.subnet(&network, cidr, &json!({"subnetpool_id": pool})));
+    }
+    rig.router(
+        "scoped",
+        &subnets.iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    for name in ["s1", "s2", "s3"] {
+        rig.add(&format!("{name}g"), "c1", name);
+    }
+    let rig = &cloud.rig;
+    let guest = |name: &str| rig.guest(name).ip();
+    // Both guests reach the router, and each other's networks are on it.
+    rig.guest("s3g").must_ping(ip("10.50.1.1"));
+    rig.guest("s1g").must_ping(guest("s2g"));
+    rig.guest("s1g").must_not_ping(guest("s3g"));
+    rig.guest("s3g").must_not_ping(guest("s1g"));
+}
+
+/// The MAC of a router's gateway port.
+fn gateway_mac(rig: &Rig, router: &str) -> String {
+    let ports = rig.list(&format!(
+        "ports?device_id={router}&device_owner=network:router_gateway"
+    ));
+    text(&ports[0], "mac_address").unwrap().to_owned()
+}
+
 pub(crate) fn float_and_move(cloud: &Cloud) {
     let rig = &cloud.rig;
     let outside = rig.outside();
+    let arp = Background::capture(&outside, "-i eth0 arp");
+    // Gratuitous: who says it asks for itself.
+    let announces = |router: &str, address: IpAddr| {
+        let mac = gateway_mac(rig, router);
+        let said = |line: &str| {
+            line.contains(&format!("{mac} > ff:ff:ff:ff:ff:ff"))
+                && line.contains(&format!("who-has {address}"))
+                && line.contains(&format!("tell {address}"))
+        };
+        soon(&format!("{router} announces {address}"), || {
+            arp.text().lines().any(said)
+        });
+    };
     for (guest, port) in [("red1", 7001), ("green1", 7002), ("blue1", 7003)] {
         rig.guest(guest).listens(port);
     }
@@ -253,6 +319,7 @@ pub(crate) fn float_and_move(cloud: &Cloud) {
     };
     leads_to(7001);
     rig.floating_status(&floating, "ACTIVE");
+    announces(&cloud.router, address);
     assert!(pings(&outside, address));
     cloud.appears_as("red1", address, BEYOND);
     // Who is behind the same router uses the address too: a neighbour, and the guest itself.
@@ -273,12 +340,14 @@ pub(crate) fn float_and_move(cloud: &Cloud) {
     rig.lead_outside(text(&own, "id").unwrap(), &cloud.public, &json!({}));
     rig.lead(&floating, Some("blue1"));
     leads_to(7003);
+    announces(text(&own, "id").unwrap(), address);
     rig.floating_status(&floating, "ACTIVE");
     cloud.appears_as("blue1", address, BEYOND);
     rig.client()
         .delete(&format!("floatingips/{floating}"))
         .unwrap();
     soon("nobody has it", || !pings(&outside, address));
+    arp.stop();
     let rules = cloud.inside("iptables -t nat -S");
     assert!(!rules.contains(&address.to_string()), "{rules}");
 }

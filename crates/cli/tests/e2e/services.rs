@@ -1,14 +1,16 @@
 //! What serves guests comes back when it was broken.
 
-use crate::clouds::{BEYOND, ip, pings};
+use crate::clouds::{BEYOND, ip, pings, shell};
 use crate::rig::{Rig, soon, within};
 use lab::Topology;
-use lab::topology::Addressing;
+use lab::topology::{Addressing, TunnelType};
 use serde_json::json;
 use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+/// What served guests and ended is back in this time.
+const SERVED: Duration = Duration::from_secs(1);
 /// What raises an event is healed in this time, counted from the damage.
 const EVENT: Duration = Duration::from_secs(2);
 /// What tells nothing is found by looking, every 8 seconds.
@@ -22,8 +24,9 @@ pub(crate) struct Cloud {
     pub(crate) floating: IpAddr,
 }
 
-pub(crate) fn cloud() -> Cloud {
+pub(crate) fn cloud(tunnel_type: TunnelType) -> Cloud {
     let mut rig = Rig::up(Topology {
+        tunnel_type,
         addressing: Addressing::Dhcp,
         ..Topology::default()
     });
@@ -46,32 +49,87 @@ pub(crate) fn cloud() -> Cloud {
     }
 }
 
-const LEASE: &str = "/run/lab-lease-red1";
+fn lease(guest: &str) -> String {
+    format!("/run/lab-lease-{guest}")
+}
 
-/// The guest's client asks for its lease again and is answered. Asked twice it would begin anew,
+/// A guest's client asks for its lease again and is answered. Asked twice it would begin anew,
 /// without its address.
-pub(crate) fn renews(rig: &Rig) {
-    rig.run("c1", &format!("rm {LEASE}"));
-    asks_again(rig);
-    soon("the lease is renewed", || is_renewed(rig));
+pub(crate) fn renews(rig: &Rig, guest: &str) {
+    rig.run(
+        &rig.guest(guest).guest.host,
+        &format!("rm {}", lease(guest)),
+    );
+    asks_again(rig, guest);
+    soon("the lease is renewed", || is_renewed(rig, guest));
 }
 
-fn asks_again(rig: &Rig) {
-    let guest = rig.guest("red1");
-    guest.sh("kill -USR1 $(ip netns pids red1 2>/dev/null | xargs -r ps -o pid=,comm= -p | awk '/udhcpc/{print $1}')");
+fn asks_again(rig: &Rig, guest: &str) {
+    rig.guest(guest).sh(&format!(
+        "kill -USR1 $(ip netns pids {guest} 2>/dev/null | xargs -r ps -o pid=,comm= -p | awk '/udhcpc/{{print $1}}')"
+    ));
 }
 
-fn is_renewed(rig: &Rig) -> bool {
-    let told = rig.lab.place("c1").unwrap().run(&["cat", LEASE]);
+fn is_renewed(rig: &Rig, guest: &str) -> bool {
+    let host = rig.lab.place(&rig.guest(guest).guest.host).unwrap();
+    let told = host.run(&["cat", &lease(guest)]);
     told.is_ok_and(|told| told.contains("ip="))
 }
 
 #[test]
 fn services_that_were_broken_are_healed() {
-    let cloud = cloud();
+    are_healed(TunnelType::Vxlan);
+}
+
+pub(crate) fn are_healed(tunnel_type: TunnelType) {
+    let cloud = cloud(tunnel_type);
+    instance(&cloud);
     processes(&cloud);
     tables(&cloud);
     namespaces(&cloud);
+}
+
+/// The server's own metadata service: what it was told of an instance, in both forms.
+fn instance(cloud: &Cloud) {
+    let rig = &cloud.rig;
+    let guest = rig.guest("red1");
+    let told = json!({
+        "hostname": "web", "public_keys": {"mine": "ssh-ed25519 AAAA me"},
+        "user_data": "IyEvYmluL3NoCg==",
+    });
+    let id = guest.guest.port.vm;
+    let url = format!("{}/nucleon/v1/instances/{id}", rig.lab.api().unwrap());
+    let put = format!("curl -sSf -X PUT '{url}' -d '{told}'");
+    shell(&lab::Place::here(), &put);
+    let ask = |path: &str| {
+        let said = guest.exec(&format!("curl -s -m 5 http://169.254.169.254/{path}"));
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    for (path, wanted) in [
+        ("latest/meta-data/instance-id", id.to_string().as_str()),
+        ("latest/meta-data/hostname", "web"),
+        ("latest/meta-data/local-ipv4", &guest.ip().to_string()),
+        ("latest/meta-data/public-ipv4", &cloud.floating.to_string()),
+        (
+            "latest/meta-data/public-keys/0/openssh-key",
+            "ssh-ed25519 AAAA me",
+        ),
+        ("latest/user-data", "#!/bin/sh\n"),
+        ("openstack/latest/user_data", "#!/bin/sh\n"),
+    ] {
+        assert_eq!(ask(path), wanted, "{path}");
+    }
+    let document = |name: &str| -> serde_json::Value {
+        let text = ask(&format!("openstack/latest/{name}"));
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    };
+    let meta = document("meta_data.json");
+    assert_eq!(meta["uuid"], json!(id), "{meta}");
+    assert_eq!(meta["hostname"], "web");
+    assert_eq!(meta["public_keys"]["mine"], "ssh-ed25519 AAAA me");
+    let links = document("network_data.json");
+    let mac = &links["links"][0]["ethernet_mac_address"];
+    assert_eq!(*mac, guest.guest.port.mac, "{links}");
 }
 
 fn processes(cloud: &Cloud) {
@@ -89,7 +147,7 @@ fn processes(cloud: &Cloud) {
         let before = pid();
         cloud.rig.run("net", &format!("kill -9 {before}"));
         let killed = Instant::now();
-        within(EVENT, &format!("{file} is another's"), || {
+        within(SERVED, &format!("{file} is another's"), || {
             let now = pid();
             let net = cloud.rig.lab.place("net").unwrap();
             now != before
@@ -98,7 +156,7 @@ fn processes(cloud: &Cloud) {
         });
         println!("{file}: back after {} ms", killed.elapsed().as_millis());
     }
-    renews(&cloud.rig);
+    renews(&cloud.rig, "red1");
 }
 
 fn tables(cloud: &Cloud) {
@@ -109,15 +167,26 @@ fn tables(cloud: &Cloud) {
             &format!("ip netns exec qrouter-{} {command}", cloud.router),
         )
     };
-    let rules =
-        || ["nat", "mangle", "filter"].map(|table| inside(&format!("iptables -t {table} -S")));
+    let tables = ["iptables", "ip6tables"]
+        .map(|program| ["nat", "mangle", "filter", "raw"].map(|table| (program, table)))
+        .concat();
+    let rules = || -> Vec<String> {
+        let saved = tables.iter();
+        let saved = saved.map(|(program, table)| inside(&format!("{program} -t {table} -S")));
+        saved.collect()
+    };
     let before = rules();
-    for table in ["nat", "mangle", "filter"] {
-        inside(&format!("iptables -t {table} -F"));
+    for (program, table) in &tables {
+        inside(&format!("{program} -t {table} -F"));
     }
+    let forwards = || inside("sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding");
+    let forwarded = forwards();
+    assert_eq!(forwarded.matches("= 1").count(), 2, "{forwarded}");
+    inside("sysctl -w net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0");
     let damaged = Instant::now();
     within(LOOKED, "the rules are back", || rules() == before);
     println!("rules: back after {} ms", damaged.elapsed().as_millis());
+    within(LOOKED, "it forwards again", || forwards() == forwarded);
     let ways = || inside("ip route show");
     let before = ways();
     inside("ip route flush table main");
@@ -202,14 +271,14 @@ fn is_of_use(cloud: &Cloud, left: &dyn Fn(&str) -> Duration) {
     within(left("metadata"), "metadata is answered", || {
         guest.exec(ask).stdout == guest.ip().to_string().as_bytes()
     });
-    rig.run("c1", &format!("rm {LEASE}"));
+    rig.run("c1", &format!("rm {}", lease("red1")));
     within(left("lease"), "the lease is renewed", || {
-        asks_again(rig);
+        asks_again(rig, "red1");
         let asked = Instant::now();
-        while !is_renewed(rig) && asked.elapsed() < Duration::from_millis(700) {
+        while !is_renewed(rig, "red1") && asked.elapsed() < Duration::from_millis(700) {
             std::thread::sleep(Duration::from_millis(20));
         }
-        is_renewed(rig)
+        is_renewed(rig, "red1")
     });
 }
 

@@ -259,7 +259,7 @@ fn two_servers(cloud: &Cloud) {
         let path = format!("agents/{agent}/dhcp-networks/{}", cloud.red);
         rig.client().delete(&path).unwrap();
         soon("it is gone", || !cloud.has(gone, "qdhcp"));
-        renews(rig);
+        renews(rig, "red1");
         cloud.is_told(V6);
         cloud.is_told(V4);
         assert_eq!(cloud.dhcp_hosts(), [stays]);
@@ -288,7 +288,7 @@ fn cut_off(cloud: &Cloud) {
         cloud.leads_astray("net2");
         cloud.is_reached_within(ANNOUNCED);
     }
-    renews(rig);
+    renews(rig, "red1");
     cloud.leads_astray("net2");
     rig.run("fabric", "ip link set net2-mgm up");
     soon("the old one withdraws", || {
@@ -310,7 +310,7 @@ fn dead(cloud: &Cloud) {
     let took = cloud.moves_to("net");
     println!("dead: moved after {} ms", took.as_millis());
     cloud.is_reached();
-    renews(rig);
+    renews(rig, "red1");
     cloud.is_told(V4);
     cloud.is_told(V6);
 }
