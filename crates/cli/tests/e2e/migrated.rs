@@ -4,6 +4,7 @@
 use crate::rig::{Background, NUCLEON, Rig, lost, soon, tail};
 use crate::services::{cloud, renews};
 use lab::Daemon;
+use lab::topology::TunnelType;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -65,7 +66,7 @@ fn passes(rig: &Rig, host: &str) -> Vec<String> {
 
 #[test]
 fn hosts_do_not_notice_that_their_cloud_was_moved() {
-    let cloud = cloud();
+    let cloud = cloud(TunnelType::Vxlan);
     let rig = &cloud.rig;
     let moved = rig.lab.machine("net").unwrap().dir.join("moved.sqlite");
     let dry = said(&import(rig, &moved, &["--dry-run"]));
@@ -86,7 +87,7 @@ fn hosts_do_not_notice_that_their_cloud_was_moved() {
     assert!(error.contains("the store is not empty"), "{error}");
     exchange(rig, &moved);
     soon("nothing differs", || drift(rig).status.success());
-    renews(rig);
+    renews(rig, "red1");
     let pings = pinging.finish();
     assert_eq!(lost(&pings, PINGS), Vec::<u32>::new(), "{}", tail(&pings));
 
