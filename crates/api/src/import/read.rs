@@ -297,7 +297,13 @@ impl Neutron {
             if !answers.has(foreign.alias) {
                 continue;
             }
-            let members = self.list(foreign.path, foreign.plural).await?;
+            let members = match self.list(foreign.path, foreign.plural).await {
+                // It is said that nobody looked.
+                Err(ReadError::Refused { status, .. }) if status == StatusCode::NOT_FOUND => {
+                    continue;
+                }
+                members => members?,
+            };
             // Ranges that its settings gave it are no one's work.
             let made = members.iter().filter(|it| it["default"] != true).count();
             answers.foreign.insert(foreign.word, made);
@@ -318,9 +324,12 @@ impl Answers {
 
     /// Whether all that an extension, which isn't served here, keeps was looked at.
     pub(super) fn covers(&self, alias: &str) -> bool {
+        let counted = |it: &Foreign| self.foreign.contains_key(it.word);
+        let mut foreign = FOREIGN.iter().filter(|it| it.alias == alias).peekable();
+        let is_foreign = foreign.peek().is_some();
         let mut shown = SHOWN_BY.iter().filter(|(it, _)| *it == alias);
         ATTRIBUTES.contains(&alias)
-            || FOREIGN.iter().any(|it| it.alias == alias)
+            || is_foreign && foreign.all(counted)
             || shown.any(|(_, by)| self.has(by))
     }
 

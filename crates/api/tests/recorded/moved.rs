@@ -2,18 +2,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
 };
 
 use api::{
-    config::Config as Settings,
+    config::{Config as Settings, Tls},
     import::{Answers, Neutron, ReadError, Target, Terms, WriteError, judge, read},
 };
 use http::{Method, StatusCode};
 use intent::{Kind, Meta, Object, Port, attrs::TABLES};
 use serde_json::Value;
 use store::rig::Server;
-use tls::http::Client;
+use tls::{http::Client, rig::Authority};
 
 use crate::{
     compare::{Absent, Known},
@@ -360,4 +361,31 @@ async fn who_is_no_administrator_is_told_so() {
         error.to_string(),
         "extensions was answered with 401 Unauthorized: who are you?"
     );
+}
+
+#[tokio::test]
+async fn over_tls_only_who_is_signed_for_is_asked() {
+    let (ours, other) = (Authority::new(), Authority::new());
+    let own = ours.issue("api", "IP:127.0.0.1");
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Running::start(Settings {
+        store: format!("sqlite:{}", folder.path().join("store.db").display()),
+        tls: Some(Tls {
+            certificate: own.certificate.clone(),
+            key: own.key.clone(),
+        }),
+        ..Settings::default()
+    });
+    let file = ours.file();
+    let client = tls::http::for_peer(server.url(), Some(&file)).expect("a client");
+    server.until(&client, "/readyz", StatusCode::OK).await;
+    let reads = async |file: &Path| {
+        let neutron = Neutron::new(server.url(), None, Some(file)).expect("a URL");
+        read(&neutron).await
+    };
+    let answers = reads(&file).await.expect("read");
+    assert_eq!(answers.of("default_security_group_rules").len(), 4);
+    let error = reads(&other.file()).await.expect_err("not believed");
+    assert!(matches!(error, ReadError::NoAnswer { .. }), "{error}");
+    server.end().await;
 }

@@ -3,6 +3,7 @@
 mod breaks;
 mod distributed;
 mod failover;
+mod migrated;
 
 use crate::clouds::pings;
 use crate::rig::{Rig, chain, lost, soon, tail, within};

@@ -268,10 +268,13 @@ fn an_extension_of_which_nothing_is_known_is_named() {
         "l3-conntrack-helper",
     ];
     cloud.extensions = aliases.map(str::to_owned).into();
+    let unknown = ["trunk", "of-somebody", "l3-conntrack-helper"];
     assert_eq!(
         said(&cloud, &[]).unknown,
-        ["of-somebody", "l3-conntrack-helper"]
+        unknown,
+        "no collection of trunks was there"
     );
+    cloud.foreign.insert("trunks", 0);
     cloud
         .extensions
         .push("expose-l3-conntrack-helper".to_owned());
