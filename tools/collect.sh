@@ -71,7 +71,7 @@ namespace() {
     keep "$ns/ipset-save.txt" "$@" ipset save
     keep "$ns/ss-listen.txt" "$@" ss -lntup
     keep "$ns/conntrack.txt" "$@" conntrack -L
-    keep "$ns/sysctl.txt" "$@" sh -c 'sysctl -a 2>/dev/null | grep -E "^net\.(bridge|ipv[46]\.(ip_forward|conf\..*\.(forwarding|proxy_arp|rp_filter|arp_ignore|accept_local|send_redirects)))"'
+    keep "$ns/sysctl.txt" "$@" sh -c 'sysctl -a 2>/dev/null | grep -E "^net\.(bridge|netfilter\.nf_conntrack_tcp_loose|ipv[46]\.(ip_forward|ip_nonlocal_bind|conf\..*\.(forwarding|proxy_arp|rp_filter|arp_ignore|arp_announce|accept_local|accept_ra|send_redirects|promote_secondaries)))"'
 }
 
 # Neutron's files of DHCP and of radvd, wherever its state is.

@@ -303,18 +303,7 @@ fn six(rig: &mut Rig, mtu: u32) {
         "new_dhcp6_sntp_servers=fd00::123",
     ];
     assert_says("dhclient", &told, &options);
-    // A card that asks by IPv6 too is told by IPv4 what is IPv4's.
-    for guest in ["sful", "sless", "slaac"] {
-        let told = dhclient(rig, guest, "-4", "BOUND");
-        let address = rig.guest(guest).guest.addresses.iter();
-        let mut four = address.map(|it| it.addr()).filter(IpAddr::is_ipv4);
-        let address = format!("new_ip_address={}", four.next().unwrap());
-        assert_says(
-            "dhclient",
-            &told,
-            &[&address, "new_ntp_servers=192.0.2.123"],
-        );
-    }
+    four_beside_six(rig);
 
     let none = flags("slaac");
     assert!(
@@ -336,7 +325,42 @@ fn six(rig: &mut Rig, mtu: u32) {
     }
     rig.guest("sful").must_ping(given("slaac"));
     rig.guest("sless").must_ping(ip("fd00:6::"));
+    announced_anew(rig);
     given_on_6(rig);
+}
+
+/// A card that asks by IPv6 too is told by IPv4 what is IPv4's.
+fn four_beside_six(rig: &Rig) {
+    for guest in ["sful", "sless", "slaac"] {
+        let told = dhclient(rig, guest, "-4", "BOUND");
+        let addresses = rig.guest(guest).guest.addresses.iter();
+        let mut four = addresses.map(IpNet::addr).filter(IpAddr::is_ipv4);
+        let address = format!("new_ip_address={}", four.next().unwrap());
+        assert_says(
+            "dhclient",
+            &told,
+            &[&address, "new_ntp_servers=192.0.2.123"],
+        );
+    }
+}
+
+/// What a subnet says from now on is announced by the radvd that runs.
+fn announced_anew(rig: &Rig) {
+    let router = rig.client().find("routers", "six").unwrap();
+    let router = lab::client::text(&router, "id").unwrap();
+    let file = format!("agent/external/pids/{router}.pid.radvd");
+    let file = rig.lab.machine("net").unwrap().dir.join(file);
+    let pid = || fs::read_to_string(&file).unwrap();
+    let before = pid();
+    let subnets = rig.list("subnets?cidr=fd00:8::/64");
+    let subnet = lab::client::text(&subnets[0], "id").unwrap();
+    let servers = json!({"subnet": {"dns_nameservers": ["2001:db8::54"]}});
+    rig.put(&format!("subnets/{subnet}"), &servers);
+    soon("the new name server is announced", || {
+        let said = shell(&rig.guest("slaac").place, "rdisc6 -1 -w 3000 eth0");
+        said.contains("Recursive DNS server     : 2001:db8::54")
+    });
+    assert_eq!(pid(), before);
 }
 
 /// A guest of both versions, which is told options of both and asks for its IPv6 address by itself.

@@ -176,6 +176,15 @@ fn signed(rig: &Rig, nova: &Nova) {
         assert_eq!(asked.all(name), [wanted], "{name} in {asked:?}");
     }
     assert!(asked.all("x-neutron-network-id").is_empty());
+    // By IPv6 it is the same guest, from the address that its card made.
+    let answer = ask(rig, "red2", forged, &format!("{V6}{path}"));
+    assert_eq!(answer, (200, instance.clone()));
+    let asked = nova.asked().pop().expect("a request");
+    assert_eq!(asked.all("x-instance-id"), [instance.as_str()]);
+    assert_eq!(asked.all("x-instance-id-signature"), [signature.trim()]);
+    let card: host::Mac = rig.guest("red2").guest.port.mac.parse().unwrap();
+    let address = card.link_local().to_string();
+    assert_eq!(asked.all("x-forwarded-for"), [address.as_str()]);
 }
 
 /// What is too much is refused, one guest's requests do not become another's delay.

@@ -3,6 +3,7 @@
 //! are those that `docs/compatibility.md` lists, and no others.
 
 use crate::reference::{
+    self,
     compare::Met,
     recorded_lease,
     services::{assert_files, assert_servers},
@@ -11,6 +12,7 @@ use crate::stock::Stock;
 use host::HostState;
 use host::netns::Family;
 use lab::topology::Addressing;
+use std::collections::BTreeSet;
 
 /// The network node and c1 with its guests, made from nothing.
 fn made(scenario: &'static str, addressing: Addressing) -> Stock {
@@ -43,6 +45,33 @@ fn compare_dhcp(stock: &Stock, net: &HostState, files: usize) {
     assert_servers(net, &recorded);
 }
 
+/// What the servers hold of c1's guests is what was recorded, but for when it ends.
+fn compare_leases(stock: &Stock, scenario: &str) {
+    let guests = [
+        "fa:16:3e:00:00:11",
+        "fa:16:3e:00:00:12",
+        "fa:16:3e:00:00:13",
+    ];
+    let of_guests = |text: &str| -> BTreeSet<String> {
+        let held = text.lines().filter_map(|line| line.split_once(' '));
+        let held = held.filter(|(_, lease)| guests.iter().any(|card| lease.starts_with(card)));
+        held.map(|(_, lease)| lease.to_owned()).collect()
+    };
+    let recorded = reference::recorded(scenario, "net");
+    let mut compared = 0;
+    for (path, text) in recorded
+        .iter()
+        .filter(|(path, _)| path.ends_with("/leases"))
+    {
+        let folder = stock.state("net");
+        let path = folder.join(path.trim_start_matches("state/"));
+        let ours = stock.sh("net", &format!("cat {}", path.display()));
+        assert_eq!(of_guests(&ours), of_guests(text), "{}", path.display());
+        compared += of_guests(text).len();
+    }
+    assert_eq!(compared, guests.len());
+}
+
 /// The centralized scenario of this name, with so many of its files of DHCP.
 pub(crate) fn centralized(scenario: &'static str, files: usize) {
     let stock = made(scenario, Addressing::Dhcp);
@@ -55,6 +84,7 @@ pub(crate) fn centralized(scenario: &'static str, files: usize) {
         let told = stock.sh("c1", &format!("cat /run/lab-lease-{guest}"));
         assert_eq!(told, recorded_lease(scenario, guest), "{guest}");
     }
+    compare_leases(&stock, scenario);
 }
 
 #[test]

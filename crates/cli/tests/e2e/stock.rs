@@ -227,7 +227,7 @@ impl Stock {
     }
 
     /// Where a host's agent keeps the files of its services.
-    fn state(&self, host: &str) -> PathBuf {
+    pub(crate) fn state(&self, host: &str) -> PathBuf {
         self.rig.lab.machine(host).unwrap().dir.join("agent")
     }
 

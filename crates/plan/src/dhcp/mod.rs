@@ -27,6 +27,9 @@ pub(crate) const METADATA_V6: IpAddr = IpAddr::V6(std::net::Ipv6Addr::new(
     0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe,
 ));
 
+/// Where the first address of a subnet goes, the next is in its place.
+pub(crate) const PROMOTE: (&str, &str) = ("net.ipv4.conf.all.promote_secondaries", "1");
+
 pub fn emit(draft: &mut Draft<'_>) {
     draft.memo.dhcp.begin();
     for role in draft.view.dhcp_roles.values() {
@@ -142,6 +145,7 @@ fn namespace(draft: &mut Draft<'_>, served: &Served<'_>) {
         }
     }
     for (key, value) in [
+        (PROMOTE.0.to_owned(), PROMOTE.1),
         ("net.ipv4.ip_nonlocal_bind".to_owned(), "1"),
         ("net.ipv6.conf.default.accept_ra".to_owned(), "0"),
         (format!("net.ipv6.conf.{device}.accept_ra"), "0"),

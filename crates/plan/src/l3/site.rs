@@ -7,7 +7,7 @@ use host::{Merge, NsName, Why, netns::Listener};
 use intent::{FloatingIp, Port, Router};
 use ipnet::IpNet;
 
-use crate::{Draft, dhcp::metadata_v6};
+use crate::{Draft, dhcp::PROMOTE, dhcp::metadata_v6};
 
 pub(super) struct Site<'a> {
     pub(super) router: &'a Router,
@@ -99,11 +99,12 @@ pub(super) fn device_with_addresses(draft: &mut Draft<'_>, ns: &NsName, device: 
 }
 
 /// What makes a namespace a router: it forwards, and answers ARP only for what stands on the
-/// device that was asked.
+/// device that was asked. An address that goes takes no other of its subnet along.
 pub(super) fn settings(draft: &mut Draft<'_>, ns: &NsName, why: &Why) {
     for (key, value) in [
         ("net.ipv4.conf.all.arp_announce", "2"),
         ("net.ipv4.conf.all.arp_ignore", "1"),
+        PROMOTE,
         ("net.ipv4.ip_forward", "1"),
         ("net.ipv6.conf.all.forwarding", "1"),
     ] {

@@ -71,6 +71,15 @@ impl Met {
     }
 
     fn compare_settings(&mut self, ns: &NsName, ours: &Netns, seen: &Netns) {
+        for (key, from_the_kernel) in OF_NEW_NAMESPACES {
+            let value = |netns: &Netns| {
+                let set = netns.sysctls.get(*key);
+                set.map_or_else(|| (*from_the_kernel).to_owned(), |it| it.value.to_string())
+            };
+            if !seen.sysctls.is_empty() {
+                assert_eq!(value(ours), value(seen), "{key} in {ns}");
+            }
+        }
         for (key, sysctl) in &ours.sysctls {
             let Some(seen) = seen.sysctls.get(key) else {
                 continue;
@@ -85,6 +94,20 @@ impl Met {
         }
     }
 }
+
+/// Settings of whole namespaces, as the kernel makes them: what is otherwise in a recorded one was set.
+const OF_NEW_NAMESPACES: &[(&str, &str)] = &[
+    ("net.ipv4.conf.all.arp_announce", "0"),
+    ("net.ipv4.conf.all.arp_ignore", "0"),
+    ("net.ipv4.conf.all.promote_secondaries", "0"),
+    ("net.ipv4.conf.all.rp_filter", "0"),
+    ("net.ipv4.conf.all.send_redirects", "1"),
+    ("net.ipv4.ip_forward", "0"),
+    ("net.ipv4.ip_nonlocal_bind", "0"),
+    ("net.ipv6.conf.all.forwarding", "0"),
+    ("net.ipv6.conf.default.accept_ra", "1"),
+    ("net.netfilter.nf_conntrack_tcp_loose", "1"),
+];
 
 /// A line of the difference `metadata-beside-a-router`.
 fn answers_metadata() -> String {
