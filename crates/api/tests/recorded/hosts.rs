@@ -95,7 +95,8 @@ fn after(state: &State, command: &Command) -> (State, Vec<Change>) {
 
 /// All that our agents say when they come: what they are, which servers' ports they want, what stands.
 fn agents_come(state: &State) -> Vec<Command> {
-    let mut commands = Vec::new();
+    // What the server does by itself before anybody comes.
+    let mut commands = vec![Command::Reschedule];
     for agent in state.agents.values() {
         let mut configurations = agent.configurations.clone();
         // Ours do not count what they serve.
@@ -132,6 +133,7 @@ fn agents_come(state: &State) -> Vec<Command> {
             dhcp: Vec::new(),
         });
     }
+    commands.push(Command::Reschedule);
     commands
 }
 
