@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use intent::{
-    Agent, AgentType, AutoTopology, DvrMac, HostName, Network, Quota, Router, State, Timestamp,
+    Agent, AgentType, AutoTopology, DvrMac, HostName, NetworkId, ProjectId, Quota, RouterId, State,
+    Timestamp,
     attrs::{Cx, EXTENSIONS, Soft, TABLES, Verb},
     import::import,
 };
@@ -68,10 +69,12 @@ fn understood(answers: &Answers, terms: &Terms) -> (State, Vec<String>) {
     let (mut state, cannot) = import(&documents, told);
     let quotas: Vec<Quota> = state.quotas.values().map(|it| Quota::clone(it)).collect();
     for mut quota in quotas {
-        // What nobody set follows the defaults, also when they change.
+        // What nobody set follows the defaults, also when they change; as long as they are the same.
         quota.limits.retain(|name, limit| {
-            let default = answers.default_quota.get(name).and_then(Value::as_i64);
-            LIMITED.iter().any(|(known, _)| known == name) && default != Some(*limit)
+            let theirs = answers.default_quota.get(name).and_then(Value::as_i64);
+            let ours = terms.config.default_quota(name);
+            let is_default = theirs == Some(*limit) && ours == *limit;
+            LIMITED.iter().any(|(known, _)| known == name) && !is_default
         });
         state.put(quota.into());
     }
@@ -85,25 +88,30 @@ fn understood(answers: &Answers, terms: &Terms) -> (State, Vec<String>) {
 }
 
 /// The API tells nobody which topologies were allocated by themselves without allocating one. Their
-/// parts have names of their own, and a project has one of each.
+/// parts have names of their own, and a project that has one of each has such a topology.
 fn topologies(state: &State) -> Vec<AutoTopology> {
-    let networks = state.networks.values();
-    let networks = networks.filter(|it| it.name == "auto_allocated_network");
-    let routers = state.routers.values();
-    let routers = routers.filter(|it| it.name == "auto_allocated_router");
-    let routers: Vec<&Router> = routers.map(|it| &**it).collect();
-    let of_project = |network: &Network| {
-        let mut its = routers
-            .iter()
-            .filter(|it| it.project_id == network.project_id);
-        let router = its.next()?;
-        its.next().is_none().then(|| AutoTopology {
-            project_id: network.project_id.clone(),
-            network_id: network.id,
-            router_id: router.id,
-        })
+    let mut parts: BTreeMap<&ProjectId, (Vec<NetworkId>, Vec<RouterId>)> = BTreeMap::new();
+    for network in state.networks.values() {
+        if network.name == "auto_allocated_network" {
+            let (networks, _) = parts.entry(&network.project_id).or_default();
+            networks.push(network.id);
+        }
+    }
+    for router in state.routers.values() {
+        if router.name == "auto_allocated_router" {
+            let (_, routers) = parts.entry(&router.project_id).or_default();
+            routers.push(router.id);
+        }
+    }
+    let whole = |(project, parts): (&ProjectId, (Vec<NetworkId>, Vec<RouterId>))| match parts {
+        (networks, routers) if networks.len() == 1 && routers.len() == 1 => Some(AutoTopology {
+            project_id: project.clone(),
+            network_id: networks[0],
+            router_id: routers[0],
+        }),
+        _ => None,
     };
-    networks.filter_map(|it| of_project(it)).collect()
+    parts.into_iter().filter_map(whole).collect()
 }
 
 fn not_served(answers: &Answers) -> Vec<Finding> {
@@ -129,7 +137,7 @@ fn lost(answers: &Answers, state: &State, config: &Config) -> Vec<Finding> {
             let id = theirs["id"].as_str().unwrap_or_default();
             let differences = match listed(&cx, kind, id) {
                 Some(ours) => differences(theirs, &ours, table.plural),
-                // It could not be read at all: because of a word that is not known, or so it is noted.
+                // It was not read: for a word that is not known, or it was noted why.
                 None => differences(
                     &why_unread(theirs),
                     &Value::Object(Map::new()),
@@ -171,13 +179,13 @@ fn excused(place: &str, says: String) -> Finding {
     finding
 }
 
-/// The attribute that stands for a member as a whole.
+/// The word of a member that makes it one of those that aren't kept here.
 fn why_unread(theirs: &Value) -> Value {
-    let names = ["agent_type", "object_type", "id"];
-    let said = names
+    let words = ["agent_type", "object_type"];
+    let said = words
         .iter()
-        .find_map(|name| Some(((*name).to_owned(), theirs.get(*name)?.clone())));
-    Value::Object(said.into_iter().collect())
+        .filter_map(|name| Some(((*name).to_owned(), theirs.get(*name)?.clone())));
+    Value::Object(said.collect())
 }
 
 /// The beginning of a value.

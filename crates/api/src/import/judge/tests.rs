@@ -123,10 +123,8 @@ fn what_no_history_leads_to_is_refused() {
 fn what_cannot_be_read_is_refused_by_its_id() {
     let rule = json!({"id": id(5), "security_group_id": id(4), "direction": "sideways",
         "ethertype": "IPv4"});
-    let report = said(
-        &with("security_group_rules", rule),
-        &["security_group_rules.id"],
-    );
+    let report = said(&with("security_group_rules", rule), &[]);
+    assert_eq!(in_the_way(&report), Vec::<&str>::new());
     assert_eq!(
         report.cannot,
         [format!("security_group_rules {} can't be read", id(5))]
@@ -205,6 +203,11 @@ fn quotas_keep_what_was_set_and_defaults_have_to_be_the_same() {
 
     cloud.default_quota["network"] = 1000.into();
     is_left_out_by(&cloud, "default_quotas", "default_quotas");
+    // Then nothing is known to be a default.
+    let (state, _) = judge(&cloud, &Terms::default());
+    let limits = &state.quotas[&intent::ProjectId::from("p")].limits;
+    let kept: Vec<&str> = limits.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["network", "port"]);
 }
 
 #[test]
@@ -255,6 +258,10 @@ fn an_allocated_topology_is_known_by_the_names_of_its_parts() {
     let another = named(7, "auto_allocated_router", 0);
     cloud.lists.get_mut("routers").unwrap().push(another);
     assert_eq!(topology(&cloud), None, "which of them is not known");
+    cloud.lists.get_mut("routers").unwrap().pop();
+    let another = named(8, "auto_allocated_network", 9);
+    cloud.lists.get_mut("networks").unwrap().push(another);
+    assert_eq!(topology(&cloud), None, "nor of networks");
 }
 
 #[test]
