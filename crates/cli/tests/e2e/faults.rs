@@ -12,7 +12,8 @@ const EVENT: Duration = Duration::from_secs(2);
 /// What does not (iptables, ipset) is found by looking.
 const LOOKED: Duration = Duration::from_secs(10);
 
-fn pair() -> Rig {
+/// A guest on each compute host, which reach each other.
+pub(crate) fn pair() -> Rig {
     let mut rig = Rig::cloud();
     rig.network("red", "10.1.0.0/24");
     rig.add("a", "c1", "red");

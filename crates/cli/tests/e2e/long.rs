@@ -6,6 +6,7 @@ mod failover;
 mod migrated;
 
 use crate::clouds::pings;
+use crate::faults::pair;
 use crate::rig::{Rig, chain, lost, soon, tail, within};
 use crate::services;
 use crate::underlay::{guest, join_by_hand};
@@ -15,15 +16,6 @@ use lab::{Daemon, Topology};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
-
-fn pair() -> Rig {
-    let mut rig = Rig::cloud();
-    rig.network("red", "10.1.0.0/24");
-    rig.add("a", "c1", "red");
-    rig.add("b", "c2", "red");
-    rig.guest("a").must_ping(rig.guest("b").ip());
-    rig
-}
 
 #[test]
 fn agents_killed_at_many_moments_of_their_start_lose_no_packet() {

@@ -6,8 +6,10 @@
 )]
 
 mod addresses;
+mod distributed;
 mod groups;
 mod remnants;
 mod rig;
 mod routing;
+mod scheduling;
 mod sharing;
