@@ -59,7 +59,7 @@ pub struct Config {
     pub dhcp_agents_per_network: usize,
     /// Place a network's DHCP when it gets its first port or subnet.
     pub network_auto_schedule: bool,
-    /// Move DHCP from agents that are dead.
+    /// Move DHCP from agents that are dead. (Neutron's default is `true`.)
     pub allow_automatic_dhcp_failover: bool,
     /// Move routers from agents that are dead.
     pub allow_automatic_l3agent_failover: bool,
