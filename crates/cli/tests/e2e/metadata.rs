@@ -134,10 +134,14 @@ pub(crate) fn a_service_that_hangs_is_not_waited_for() {
         .guest("red1")
         .begins(&format!("curl -s -m 80 -w %{{http_code}} {V4}/hanging"));
     let began = Instant::now();
+    let silent = rig
+        .guest("red2")
+        .begins("sh -c 'nc 169.254.169.254 80; echo ended'");
     for _ in 0..10 {
         is_told_who_it_is(&rig, "red1", V4);
         is_told_who_it_is(&rig, "red2", V4);
     }
+    assert!(!silent.text().contains("ended"), "{}", silent.text());
     let said = waiting.finish();
     assert!(
         said.contains("took too long") && said.ends_with("504"),
@@ -145,6 +149,9 @@ pub(crate) fn a_service_that_hangs_is_not_waited_for() {
     );
     let took = began.elapsed().as_secs();
     assert!((29..60).contains(&took), "{took} s");
+    soon("who asks nothing is not waited for", || {
+        silent.text().contains("ended")
+    });
 }
 
 /// Nova is told by us who asks, and can check that it was us.
