@@ -8,7 +8,7 @@ use crate::rig::{Background, Rig, soon};
 use agent::metadata::Rate;
 use lab::Topology;
 use lab::topology::{Addressing, TunnelType};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -290,11 +290,8 @@ fn story(tunnel_type: TunnelType) {
 /// Somebody looks at each device that the request comes by, on its way there.
 fn devices(rig: &Rig, router: &str, tunnel_type: TunnelType) -> Vec<(String, Background)> {
     let port = rig.guest("red3").guest.port.id.to_string();
-    let interface = rig.list(&format!("ports?device_id={router}"));
-    let of_red = interface
-        .iter()
-        .find(|port| port["fixed_ips"][0]["ip_address"] == "10.1.0.1");
-    let of_red = of_red.expect("an interface")["id"].as_str().unwrap();
+    let of_red = interface(rig, router);
+    let of_red = of_red["id"].as_str().unwrap();
     let tunnel = match tunnel_type {
         TunnelType::Gre => "proto gre",
         _ => "udp port 4789",
@@ -321,6 +318,13 @@ fn devices(rig: &Rig, router: &str, tunnel_type: TunnelType) -> Vec<(String, Bac
         (format!("{device} of {place}"), look)
     });
     looks.into()
+}
+
+/// The router's port on red.
+fn interface(rig: &Rig, router: &str) -> Value {
+    let ports = rig.list(&format!("ports?device_id={router}"));
+    let of_red = |port: &Value| port["fixed_ips"][0]["ip_address"] == "10.1.0.1";
+    ports.into_iter().find(of_red).expect("an interface")
 }
 
 /// The request's first packet comes by all devices in their order, and the answer to it back.
@@ -398,12 +402,7 @@ fn road(rig: &Rig, router: &str, tunnel_type: TunnelType) -> Vec<Milestone> {
         counter: "[",
     };
     let guest_mac = rig.guest("red3").guest.port.mac.clone();
-    let ports = rig.list(&format!("ports?device_id={router}"));
-    let of_red = ports.iter().find(|port| {
-        let fixed = port["fixed_ips"][0]["ip_address"].as_str();
-        fixed == Some("10.1.0.1")
-    });
-    let router_mac = of_red.expect("an interface")["mac_address"]
+    let router_mac = interface(rig, router)["mac_address"]
         .as_str()
         .unwrap()
         .to_owned();
