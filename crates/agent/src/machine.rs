@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::filters::{self, Filters, script::Middle};
 use crate::openflow::{Heard, Ports};
 use crate::ours;
-use crate::ovsdb::{Ovsdb, observe::Bridges, write};
+use crate::ovsdb::{Ovsdb, TransactError, observe::Bridges, write};
 use crate::services::{Services, Wake};
 use crate::switches::Switches;
 
@@ -180,17 +180,17 @@ impl Machine {
         let Change { have, want, .. } = change;
         let mut applied = Applied::default();
         let filters_stand = self.apply_filters(change, &mut applied, problems).await;
-        applied.services = self.services.prepare(have, want, problems);
         let unfiltered = (!filters_stand && want.root().is_some())
             .then(|| ours::unwired(&have.bridges, &want.bridges));
         let bridges = unfiltered.as_ref().unwrap_or(&want.bridges);
         let operations = write::operations(&self.ovsdb.cache(), &have.bridges, bridges);
         applied.database = operations.len();
-        if !operations.is_empty()
-            && let Err(error) = self.ovsdb.transact(operations).await
-        {
-            problems.push(Problem::new(&error));
-        }
+        let (wired, prepared) = tokio::join!(
+            transact(&self.ovsdb, operations),
+            self.services.prepare(have, want, problems),
+        );
+        applied.services = prepared;
+        problems.extend(wired.err().map(|error| Problem::new(&error)));
         applied.flows = self.apply_flows(have, want, problems).await;
         let vlans = change
             .given_back
@@ -276,6 +276,14 @@ impl Machine {
         }
         stand
     }
+}
+
+/// Nothing to do is nothing to ask for.
+async fn transact(ovsdb: &Ovsdb, operations: Vec<serde_json::Value>) -> Result<(), TransactError> {
+    if operations.is_empty() {
+        return Ok(());
+    }
+    ovsdb.transact(operations).await.map(drop)
 }
 
 /// The cookies of flows that are not ours.

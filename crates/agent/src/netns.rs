@@ -88,6 +88,15 @@ pub(crate) const FOLDER: &str = "/run/netns";
 /// Make a namespace and pin it under its name. One that is there already stays as it is; a file of
 /// that name that is none, left over from a start or an end that was cut short, becomes one.
 pub fn add(name: &NsName) -> Result<(), NetnsError> {
+    add_with(name, || ()).map(drop)
+}
+
+/// The same, and before others find it do something in it; what came of that. Nothing is done where
+/// it was there already.
+fn add_with<T: Send>(
+    name: &NsName,
+    begin: impl FnOnce() -> T + Send,
+) -> Result<Option<T>, NetnsError> {
     let fail = |what| {
         move |source| NetnsError::Io {
             name: name.clone(),
@@ -102,42 +111,46 @@ pub fn add(name: &NsName) -> Result<(), NetnsError> {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             if is_pinned(&path).map_err(fail("look at it"))? {
-                return Ok(());
+                return Ok(None);
             }
         }
         Err(error) => return Err(fail("make its file")(error)),
     }
-    let target = path.clone();
-    let thread = std::thread::spawn(move || {
+    let make = || {
         unshare(CloneFlags::CLONE_NEWNET)?;
+        let begun = begin();
         let own = "/proc/thread-self/ns/net";
         let none = None::<&str>;
-        nix::mount::mount(Some(own), &target, none, MsFlags::MS_BIND, none)
-    });
-    let made = thread
-        .join()
-        .map_err(|_| NetnsError::Lost { name: name.clone() })?;
-    made.map_err(|errno| {
+        nix::mount::mount(Some(own), &path, none, MsFlags::MS_BIND, none)?;
+        Ok(begun)
+    };
+    // It ends with its thread, unless it is pinned.
+    let made = std::thread::scope(|scope| scope.spawn(make).join());
+    let made: Result<T, nix::errno::Errno> =
+        made.map_err(|_| NetnsError::Lost { name: name.clone() })?;
+    made.map(Some).map_err(|errno| {
         let _ = fs::remove_file(&path);
         fail("pin it")(errno.into())
     })
 }
 
-/// Make these, some at a time: the kernel takes milliseconds for each, most of which it waits.
-pub fn add_all(names: &[&NsName], at_once: usize) -> Vec<Result<(), NetnsError>> {
+/// Make these, some at a time, and do something in each that was not there: the kernel takes
+/// milliseconds for each, most of which it waits.
+pub fn add_all<T: Send>(
+    names: &[NsName],
+    at_once: usize,
+    begin: impl Fn(&NsName) -> T + Sync,
+) -> Vec<Result<Option<T>, NetnsError>> {
+    let add = |name: &NsName| add_with(name, || begin(name));
     // The first one makes the folder what it has to be, alone.
     let (first, rest) = names.split_at(names.len().min(1));
-    let mut made: Vec<_> = first.iter().map(|name| add(name)).collect();
+    let mut made: Vec<_> = first.iter().map(add).collect();
     for names in rest.chunks(at_once.max(1)) {
         let some: Vec<_> = std::thread::scope(|scope| {
             let threads = names.iter().map(|name| scope.spawn(|| add(name)));
             let threads: Vec<_> = threads.collect();
             let ended = threads.into_iter().zip(names).map(|(thread, name)| {
-                let lost = |_| {
-                    Err(NetnsError::Lost {
-                        name: (*name).clone(),
-                    })
-                };
+                let lost = |_| Err(NetnsError::Lost { name: name.clone() });
                 thread.join().unwrap_or_else(lost)
             });
             ended.collect()

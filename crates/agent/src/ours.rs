@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::iptables::{Chain, Chains, Iptables, Table, Target};
-use host::netns::{Family, LinkKind, Netns};
+use host::netns::{Family, Netns};
 use host::ovs::{Action, Bridge, Flow, Interface, Match, Port, PortRef};
 use host::{HostState, NsName, Shared, names};
 
@@ -54,7 +54,7 @@ pub fn fit(want: &HostState, observed: &HostState, bounds: &Bounds) -> (HostStat
         // Guests' devices are made by those who plug them.
         root.links = Shared::default();
     }
-    fit_services(&mut fitting, observed, &mut waiting);
+    crate::ours_netns::fit(&mut fitting, observed, &mut waiting);
     without_bare_chains(&mut fitting);
     (fitting, waiting)
 }
@@ -89,78 +89,6 @@ pub(crate) fn hold_once(want: &mut HostState, before: Option<&HostState>) {
             netns.clone_from(old);
         }
     }
-}
-
-/// Interfaces that the switch has made a device for.
-fn made_by_switch(observed: &HostState) -> BTreeSet<&str> {
-    let interfaces = observed.bridges.values().flat_map(Bridge::interfaces);
-    let made = interfaces.filter(|(_, interface)| interface.ofport.0.is_some_and(|port| port > 0));
-    made.map(|(name, _)| name).collect()
-}
-
-/// A device of the switch that is not made yet: what stands on it waits, and so do the processes
-/// of its namespace. One that was made and is nowhere went with a namespace that somebody deleted:
-/// the switch does not notice, so its port goes first, and comes again.
-fn fit_services(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Waiting>) {
-    let outside = observed.root().map(|root| &root.links);
-    let made = made_by_switch(observed);
-    let (mut late, mut lost) = (BTreeSet::new(), BTreeSet::new());
-    for (name, shared) in want.netns.iter_mut().filter(|(name, _)| !name.is_root()) {
-        let netns = &**shared;
-        let inside = observed.netns.get(name).map(|netns| &netns.links);
-        let there = |dev: &String| {
-            inside
-                .into_iter()
-                .chain(outside)
-                .any(|links| links.contains_key(dev))
-        };
-        let missing = netns
-            .links
-            .iter()
-            .filter(|(dev, link)| link.kind != LinkKind::Veth && !there(dev));
-        let missing: BTreeMap<String, host::Why> = missing
-            .map(|(dev, link)| (dev.clone(), link.why.clone()))
-            .collect();
-        if inside.is_some() {
-            lost.extend(
-                missing
-                    .keys()
-                    .filter(|dev| made.contains(dev.as_str()))
-                    .cloned(),
-            );
-        }
-        // What other states share is copied only when something is taken out.
-        if missing.is_empty() {
-            continue;
-        }
-        let netns = &mut **shared;
-        let stands = |dev: &str| !missing.contains_key(dev);
-        netns.links.keep(|dev, _| stands(dev));
-        netns.addrs.retain(|key, _| stands(&key.dev));
-        netns.neighbours.retain(|key, _| stands(&key.dev));
-        for routes in netns.routes.values_mut() {
-            routes.retain(|key, _| key.dev.as_deref().is_none_or(stands));
-        }
-        netns.routes.retain(|_, routes| !routes.is_empty());
-        netns
-            .sysctls
-            .retain(|key, _| !missing.keys().any(|dev| key.contains(&format!(".{dev}."))));
-        late.insert(name.clone());
-        waiting.extend(missing.into_iter().map(|(dev, why)| Waiting {
-            what: format!("device {dev} of {name}"),
-            why,
-        }));
-    }
-    for bridge in want.bridges.values_mut() {
-        bridge.ports.keep(|name, _| !lost.contains(name));
-    }
-    want.processes.retain(|_, process| {
-        process
-            .netns
-            .0
-            .as_ref()
-            .is_none_or(|netns| !late.contains(netns))
-    });
 }
 
 /// Nobody: a port of this machine that only root could listen on.

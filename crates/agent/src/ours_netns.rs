@@ -1,12 +1,102 @@
-//! What of a service's namespace is ours: all that the kernel did not make by itself.
-use std::collections::BTreeMap;
+//! What of a service's namespace can be there now, and what of it is ours: all that the kernel did not
+//! make by itself.
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use host::netns::{Addr, AddrKey, Link, Netns, Route, RouteKey};
+use host::HostState;
+use host::netns::{Addr, AddrKey, Link, LinkKind, Netns, Route, RouteKey, Sysctl, is_setting_of};
+use host::ovs::Bridge;
+
+use crate::ours::Waiting;
 
 /// The kernel's own tables and rules.
 const LOCAL_TABLE: u32 = 255;
 const KERNEL_PRIORITIES: [u32; 3] = [0, 32766, 32767];
+
+/// Interfaces that the switch has made a device for, and is done with.
+fn made_by_switch(observed: &HostState) -> BTreeSet<&str> {
+    let interfaces = observed.bridges.values().flat_map(Bridge::interfaces);
+    let made = interfaces.filter(|(_, interface)| interface.ofport.0.is_some_and(|port| port > 0));
+    made.map(|(name, _)| name).collect()
+}
+
+/// A device of the switch that is not made yet: what stands on it waits, and so do the processes
+/// of its namespace. One that was made and is nowhere went with a namespace that somebody deleted:
+/// the switch does not notice, so its port goes first, and comes again.
+pub(crate) fn fit(want: &mut HostState, observed: &HostState, waiting: &mut Vec<Waiting>) {
+    let outside = observed.root().map(|root| &root.links);
+    let made = made_by_switch(observed);
+    let (mut late, mut lost) = (BTreeSet::new(), BTreeSet::new());
+    for (name, shared) in want.netns.iter_mut().filter(|(name, _)| !name.is_root()) {
+        let netns = &**shared;
+        let inside = observed.netns.get(name).map(|netns| &netns.links);
+        // The switch itself asks for a device that it makes, where it made it.
+        let is_outside = |dev: &String| {
+            made.contains(dev.as_str()) && outside.is_some_and(|links| links.contains_key(dev))
+        };
+        let is_inside = |dev: &String| inside.is_some_and(|links| links.contains_key(dev));
+        let missing = netns.links.iter().filter(|(dev, link)| {
+            link.kind != LinkKind::Veth && !is_inside(dev) && !is_outside(dev)
+        });
+        let missing: BTreeMap<String, host::Why> = missing
+            .map(|(dev, link)| (dev.clone(), link.why.clone()))
+            .collect();
+        if inside.is_some() {
+            let gone = missing.keys().filter(|dev| made.contains(dev.as_str()));
+            lost.extend(gone.cloned());
+        }
+        // What other states share is copied only when something is taken out.
+        if missing.is_empty() {
+            continue;
+        }
+        let netns = &mut **shared;
+        // Made while the switch makes devices, and filled when they are there. One that was read has
+        // a device, its own.
+        if inside.is_none_or(|links| links.is_empty()) {
+            *netns = Netns {
+                sysctls: own_settings(netns),
+                why: std::mem::take(&mut netns.why),
+                ..Netns::default()
+            };
+        } else {
+            without_devices(netns, &missing);
+        }
+        late.insert(name.clone());
+        waiting.extend(missing.into_iter().map(|(dev, why)| Waiting {
+            what: format!("device {dev} of {name}"),
+            why,
+        }));
+    }
+    for bridge in want.bridges.values_mut() {
+        bridge.ports.keep(|name, _| !lost.contains(name));
+    }
+    want.processes.retain(|_, process| {
+        let netns = process.netns.0.as_ref();
+        netns.is_none_or(|netns| !late.contains(netns))
+    });
+}
+
+/// Settings that are no device's.
+pub(crate) fn own_settings(netns: &Netns) -> BTreeMap<String, Sysctl> {
+    let is_own = |key: &str| !netns.links.keys().any(|dev| is_setting_of(key, dev));
+    let own = netns.sysctls.iter().filter(|(key, _)| is_own(key));
+    own.map(|(key, sysctl)| (key.clone(), sysctl.clone()))
+        .collect()
+}
+
+/// Takes devices out, with what stands on them.
+fn without_devices(netns: &mut Netns, missing: &BTreeMap<String, host::Why>) {
+    let stands = |dev: &str| !missing.contains_key(dev);
+    netns.links.keep(|dev, _| stands(dev));
+    netns.addrs.retain(|key, _| stands(&key.dev));
+    netns.neighbours.retain(|key, _| stands(&key.dev));
+    for routes in netns.routes.values_mut() {
+        routes.retain(|key, _| key.dev.as_deref().is_none_or(stands));
+    }
+    netns.routes.retain(|_, routes| !routes.is_empty());
+    let is_of_missing = |key: &str| missing.keys().any(|dev| is_setting_of(key, dev));
+    netns.sysctls.retain(|key, _| !is_of_missing(key));
+}
 
 /// Devices, addresses, routes, rules and neighbours.
 pub(crate) fn cut(netns: &Netns, want: &Netns, ours: &mut Netns) {

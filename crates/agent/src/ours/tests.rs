@@ -157,6 +157,60 @@ fn a_device_that_went_with_its_namespace_is_made_anew() {
     assert!(is_wanted(&seen), "nobody has looked into the namespace yet");
 }
 
+/// A router that has a filter, and a device of the switch that has this number there.
+fn router(number: Option<u32>) -> (HostState, NsName) {
+    let ns = NsName::new("qrouter-1");
+    let interface = Interface {
+        kind: "internal".to_owned(),
+        ofport: number.into(),
+        ..Interface::default()
+    };
+    let port = Port {
+        interfaces: [("qr-1".to_owned(), interface)].into(),
+        ..Port::default()
+    };
+    let mut state = HostState::new("net");
+    let ports = &mut state.bridge_mut("br-int").ports;
+    ports.insert("qr-1".to_owned(), port.into());
+    let netns = state.netns_mut(ns.clone());
+    let link = host::netns::Link::default();
+    netns.links.insert("qr-1".to_owned(), link);
+    let text = "*nat\n:neutron-l3-agent-snat - [0:0]\nCOMMIT\n";
+    let tables = host::iptables::read_iptables(text).expect("a table");
+    netns.iptables.insert(Family::V4, tables);
+    (state, ns)
+}
+
+#[test]
+fn a_namespace_is_made_before_its_devices_and_filled_when_the_switch_is_done_with_them() {
+    let (want, ns) = router(None);
+    let fitted = |seen: &HostState| {
+        let (fitting, waiting) = fit(&want, seen, &bounds());
+        (fitting.netns[&ns].clone(), waiting.len())
+    };
+    let mut seen = HostState::new("net");
+    assert_eq!(fitted(&seen), (Netns::default().into(), 1));
+    let is_seen = |number, seen: &mut HostState| {
+        seen.bridges = router(number).0.bridges;
+        let link = host::netns::Link::default();
+        let outside = &mut seen.netns_mut(NsName::root()).links;
+        outside.insert("qr-1".to_owned(), link);
+    };
+    is_seen(None, &mut seen);
+    assert_eq!(fitted(&seen).1, 1, "the switch still works on it");
+    seen.netns_mut(ns.clone());
+    assert_eq!(fitted(&seen), (Netns::default().into(), 1), "made");
+    let lo = host::netns::Link::default();
+    let links = &mut seen.netns_mut(ns.clone()).links;
+    links.insert("lo".to_owned(), lo);
+    let (netns, waiting) = fitted(&seen);
+    assert_eq!((netns.links.len(), waiting), (0, 1));
+    let rules = &want.netns[&ns].iptables;
+    assert_eq!(&netns.iptables, rules, "what is there stays");
+    is_seen(Some(5), &mut seen);
+    assert_eq!(fitted(&seen), (want.netns[&ns].clone(), 0));
+}
+
 #[test]
 fn what_others_plug_is_waited_for_and_only_its_use_is_ours() {
     let mut want = HostState::new("c1");

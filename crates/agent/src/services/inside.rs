@@ -1,10 +1,12 @@
 //! One namespace of a service: what is known of it, read where that is in doubt, and changed.
 use std::sync::Arc;
 
+use host::diff::diff;
 use host::netns::Netns;
 use host::{HostState, NsName, Shared};
 
 use super::ears::Ears;
+use super::turns::{Turn, Turns};
 use super::{connections, read, write};
 use crate::announce;
 use crate::filters::{self, Filters};
@@ -94,47 +96,34 @@ impl Inside {
         Ok(self.seen.insert(netns).clone())
     }
 
-    /// Turn what is there into what is wanted, with devices that stand outside still; what did not
-    /// work.
+    /// Turn what is there into what is wanted; what did not work. Devices that stand outside still
+    /// are brought in their turn, and set up when the filters stand. `turn` is given back early.
     pub(super) async fn apply(
         &mut self,
         have: &Netns,
         want: &Netns,
         outside: Vec<String>,
+        turns: &Turns,
+        turn: Turn<'_>,
     ) -> Vec<Problem> {
         self.seen = None;
         let asker = self.asker();
-        let (name, old, new) = (self.name.clone(), told(have), told(want));
-        let written = tokio::task::spawn_blocking(move || {
-            let mut failed: Vec<String> = Vec::new();
-            let mut fail = |error: &dyn std::error::Error| failed.push(crate::chain(error));
-            let brought = write::bring(&name, &outside);
-            brought.iter().for_each(|error| fail(error));
-            // Settings of devices that are not there yet are written when they are.
-            if let Err(error) = write_sysctls(&name, &old, &new) {
-                fail(&error);
-            }
-            match asker {
-                Ok(asker) => {
-                    let ordered = write::netns(&name, &asker, &old, &new);
-                    ordered.iter().for_each(|error| fail(error));
-                }
-                Err(error) => fail(&error),
-            }
-            failed
-        });
-        let (old, new) = (filters_of(have), filters_of(want));
-        let filtered = async {
-            if old == new {
-                return Vec::new();
-            }
-            let mut failed = self.filters.apply(&old, &new).await;
-            failed.extend(connections::end(&self.name, have, want).await.err());
-            failed
+        let filtering = filter(&self.name, &mut self.filters, have, want);
+        let writing = write(&self.name, asker, have, want);
+        let failed = if outside.is_empty() {
+            let (filtered, written) = tokio::join!(filtering, writing);
+            drop(turn);
+            [filtered, written].concat()
+        } else {
+            let filtering = async {
+                let filtered = filtering.await;
+                drop(turn);
+                filtered
+            };
+            let bringing = turns.bring(&self.name, outside);
+            let (filtered, brought) = tokio::join!(filtering, bringing);
+            [filtered, brought, writing.await].concat()
         };
-        let (written, filtered) = tokio::join!(written, filtered);
-        let mut failed = written.unwrap_or_else(|lost| vec![lost.to_string()]);
-        failed.extend(filtered.iter().map(|error| crate::chain(error)));
         let mut new = announce::new_addresses(have, want);
         new.extend(announce::proxied(have, want));
         announce::announce(&self.name, new);
@@ -146,8 +135,47 @@ impl Inside {
     }
 }
 
+/// Filters, and the end of connections that they led elsewhere; what did not work.
+async fn filter(
+    name: &NsName,
+    known: &mut filters::Known,
+    have: &Netns,
+    want: &Netns,
+) -> Vec<String> {
+    let (old, new) = (filters_of(have), filters_of(want));
+    if old == new {
+        return Vec::new();
+    }
+    let mut failed = known.apply(&old, &new).await;
+    failed.extend(connections::end(name, have, want).await.err());
+    let said = failed.iter().map(|error| crate::chain(error));
+    said.collect()
+}
+
+/// Settings, and what is told by rtnetlink; what did not work.
+async fn write(
+    name: &NsName,
+    asker: Result<Arc<Asker>, NetnsError>,
+    have: &Netns,
+    want: &Netns,
+) -> Vec<String> {
+    let (name, old, new) = (name.clone(), told(have), told(want));
+    let written = tokio::task::spawn_blocking(move || {
+        // Settings of devices that are not there yet are written when they are.
+        let set = write_sysctls(&name, &old, &new);
+        let ordered = match asker {
+            Ok(asker) => write::netns(&name, &asker, &old, &new),
+            Err(error) => return vec![crate::chain(&error)],
+        };
+        let ordered = ordered.iter().map(|error| crate::chain(error));
+        let set = set.err().map(|error| crate::chain(&error));
+        set.into_iter().chain(ordered).collect()
+    });
+    written.await.unwrap_or_else(|lost| vec![lost.to_string()])
+}
+
 fn write_sysctls(name: &NsName, old: &Netns, new: &Netns) -> Result<(), NetnsError> {
-    if old.sysctls == new.sysctls {
+    if diff(&old.sysctls, &new.sysctls).put.is_empty() {
         return Ok(());
     }
     let (old, new) = (sysctls(old), sysctls(new));

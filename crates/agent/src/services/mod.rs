@@ -9,12 +9,14 @@ mod leases;
 mod process;
 mod read;
 mod release;
+mod turns;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use host::netns::{Link, Listener, Netns};
 use host::{HostState, NsName, Shared, Why};
 use intent::view::View;
@@ -23,11 +25,13 @@ use crate::config::{Config, Role};
 use crate::machine::Problem;
 use crate::metadata::{self, Metadata};
 use crate::netns;
+use crate::ours_netns::own_settings;
 
 pub use ends::Wake;
 
 use ends::Ends;
 use inside::{Inside, part};
+use turns::Turns;
 
 /// So many namespaces are read or changed at the same time: each has programs running for it.
 const AT_ONCE: usize = 4;
@@ -39,6 +43,8 @@ pub struct Services {
     prefixes: Vec<&'static str>,
     state: PathBuf,
     known: BTreeMap<NsName, Inside>,
+    /// Made here, and not filled yet: what is in them need not be read.
+    made: BTreeMap<NsName, Shared<Netns>>,
     ends: Ends,
     metadata: Option<Metadata>,
     view: tokio::sync::watch::Sender<Shared<View>>,
@@ -53,6 +59,7 @@ impl Services {
             prefixes: prefixes(config),
             state: config.state_dir.clone(),
             known: BTreeMap::new(),
+            made: BTreeMap::new(),
             ends: Ends::new(wake),
             metadata: config
                 .has(Role::Metadata)
@@ -64,10 +71,12 @@ impl Services {
     /// What was read is in doubt.
     pub fn doubt(&mut self) {
         self.known.values_mut().for_each(Inside::doubt);
+        self.made.clear();
     }
 
     pub fn forget_all(&mut self) {
         self.known.clear();
+        self.made.clear();
     }
 
     /// Metadata is answered by what is known of ports.
@@ -105,9 +114,12 @@ impl Services {
             }
         }
         seen.netns_mut(NsName::root()).links.extend(outside);
+        self.made.retain(|name, _| there.contains(name));
         for name in there {
             let is_ours = |prefix: &&str| name.as_str().starts_with(prefix);
-            if let Some(wanted) = want.netns.get(&name) {
+            if let Some(made) = self.made.get(&name) {
+                seen.netns.insert(name, made.clone());
+            } else if let Some(wanted) = want.netns.get(&name) {
                 let known = self.known.entry(name.clone());
                 known.or_insert_with(|| Inside::of(&name, wanted));
             } else if self.prefixes.iter().any(is_ours) {
@@ -139,8 +151,8 @@ impl Services {
         }
     }
 
-    /// Before the switch makes devices: the namespaces that they will move to.
-    pub fn prepare(
+    /// The namespaces that devices of the switch will move to, while the switch makes them; how many.
+    pub async fn prepare(
         &mut self,
         have: &HostState,
         want: &HostState,
@@ -156,13 +168,34 @@ impl Services {
         for (name, _) in &missing {
             self.forget(name);
         }
-        let names: Vec<&NsName> = missing.iter().map(|(name, _)| *name).collect();
-        for (result, (_, wanted)) in netns::add_all(&names, AT_ONCE).into_iter().zip(&missing) {
-            if let Err(error) = result {
-                problems.push(Problem {
+        let names: Vec<NsName> = missing.iter().map(|(name, _)| (*name).clone()).collect();
+        let settings = missing.iter().map(|(name, wanted)| {
+            let settings = Netns {
+                sysctls: own_settings(wanted),
+                ..Netns::default()
+            };
+            ((*name).clone(), settings)
+        });
+        let settings: BTreeMap<NsName, Netns> = settings.collect();
+        // Written before devices come: each device would be set again, and some settings can't be
+        // written while the kernel moves one.
+        let set = move |name: &NsName| {
+            let (want, mut seen) = (&settings[name], Netns::default());
+            crate::sysctl::apply(name, None, want, &mut Vec::new());
+            crate::sysctl::observe(Some(want), &mut seen);
+            seen
+        };
+        let making = tokio::task::spawn_blocking(move || netns::add_all(&names, AT_ONCE, set));
+        // Those that are lost are found missing by the next look.
+        let made = making.await.unwrap_or_default();
+        for (result, (name, wanted)) in made.into_iter().zip(&missing) {
+            match result {
+                Ok(Some(made)) => drop(self.made.insert((*name).clone(), made.into())),
+                Ok(None) => {}
+                Err(error) => problems.push(Problem {
                     text: crate::chain(&error),
                     why: wanted.why.clone(),
-                });
+                }),
             }
         }
         missing.len()
@@ -170,6 +203,7 @@ impl Services {
 
     fn forget(&mut self, name: &NsName) {
         self.known.remove(name);
+        self.made.remove(name);
         if let Some(metadata) = &mut self.metadata {
             metadata.forget(name);
         }
@@ -217,38 +251,46 @@ impl Services {
         problems: &mut Vec<Problem>,
     ) -> usize {
         let none = Netns::default();
+        let made = std::mem::take(&mut self.made);
+        let had = |name: &NsName| made.get(name).map_or(part(have, name, &none), |made| made);
         let wanted = want.netns.iter().filter(|(name, _)| !name.is_root());
-        let differ: BTreeSet<&NsName> = wanted
-            .filter(|(name, wanted)| have.netns.get(*name) != Some(wanted))
-            .map(|(name, _)| name)
+        let differ: BTreeMap<&NsName, &Netns> = wanted
+            .filter(|(name, wanted)| *had(name) != ***wanted)
+            .map(|(name, wanted)| (name, &**wanted))
             .collect();
         for error in write::make_pairs(&write::pairs(have, want)) {
             problems.push(Problem::new(&error));
         }
         let there = netns::devices();
-        for name in &differ {
-            let known = self.known.entry((*name).clone());
-            known.or_insert_with(|| Inside::of(name, &want.netns[*name]));
-        }
-        let changing = self
-            .known
-            .iter_mut()
-            .filter(|(name, _)| differ.contains(name));
-        let (none, there) = (&none, &there);
-        let changing = changing.map(|(name, inside)| async move {
-            let (old, new) = (part(have, name, none), part(want, name, none));
+        let turns = Turns::new();
+        let changing = differ.iter().map(|(name, new)| {
+            let known = self.known.remove(*name);
             let outside = new.links.keys().filter(|dev| there.contains(*dev));
-            let outside = outside.cloned().collect();
-            let mut failed = inside.apply(old, new, outside).await;
-            failed.extend(processes.start(|netns| netns == Some(name)).await);
-            failed
+            let (old, outside) = (had(name), outside.cloned().collect());
+            let turns = &turns;
+            async move {
+                let turn = turns.to_fill().await;
+                let mut inside = known.unwrap_or_else(|| Inside::of(name, new));
+                let mut failed = inside.apply(old, new, outside, turns, turn).await;
+                let _turn = turns.to_fill().await;
+                failed.extend(processes.start(|netns| netns == Some(*name)).await);
+                // Read back while others are changed. What can't be read is asked for again, and
+                // said, when all is looked at.
+                let _ = inside.read(new).await;
+                (*name, inside, failed)
+            }
         });
-        let mut changed = futures::stream::iter(changing).buffer_unordered(AT_ONCE);
-        while let Some(failed) = changed.next().await {
+        let mut changed: FuturesUnordered<_> = changing.collect();
+        while let Some((name, inside, failed)) = changed.next().await {
+            self.known.insert(name.clone(), inside);
             problems.extend(failed);
         }
-        let elsewhere = |netns: Option<&NsName>| netns.is_none_or(|name| !differ.contains(name));
+        drop(changed);
+        let elsewhere =
+            |netns: Option<&NsName>| netns.is_none_or(|name| !differ.contains_key(name));
         problems.extend(processes.start(elsewhere).await);
+        self.made = made;
+        self.made.retain(|name, _| !differ.contains_key(name));
         differ.len()
     }
 

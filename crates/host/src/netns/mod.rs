@@ -268,6 +268,11 @@ pub struct Sysctl {
     pub why: Why,
 }
 
+/// Whether a setting is one device's, which brings it along and takes it away again.
+pub fn is_setting_of(key: &str, dev: &str) -> bool {
+    key.contains(&format!(".{dev}."))
+}
+
 /// An open socket that waits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listener {
