@@ -32,22 +32,7 @@ impl Turns {
     pub(super) async fn bring(&self, name: &NsName, devices: Vec<String>) -> Vec<String> {
         let _turn = self.bringing.acquire().await.ok();
         let name = name.clone();
-        let bringing = tokio::task::spawn_blocking(move || {
-            let t0 = std::time::Instant::now();
-            let r = {
-                let t0 = std::time::Instant::now();
-                let r = {
-                    let t0 = std::time::Instant::now();
-                    let r = write::bring(&name, &devices);
-                    tracing::info!("Tb {:?}", t0.elapsed());
-                    r
-                };
-                tracing::info!("Tb {:?}", t0.elapsed());
-                r
-            };
-            tracing::info!("Tb {:?}", t0.elapsed());
-            r
-        });
+        let bringing = tokio::task::spawn_blocking(move || write::bring(&name, &devices));
         match bringing.await {
             Ok(failed) => failed.iter().map(|error| crate::chain(error)).collect(),
             Err(lost) => vec![lost.to_string()],
