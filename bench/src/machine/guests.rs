@@ -9,51 +9,35 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lab::plug::{Names, hybrid_lines};
+
 use super::{Machine, PATIENCE, cloud::Port, feed, run};
 
-/// The devices of a port.
-struct Names {
-    tap: String,
-    qbr: String,
-    qvb: String,
-    qvo: String,
-    /// The guest's namespace.
-    guest: String,
+/// What guests' cards carry.
+const MTU: u32 = 1500;
+
+fn names(port: &Port) -> Names {
+    Names::of(&port.id)
 }
 
-impl Names {
-    fn of(port: &Port) -> Names {
-        let short = &port.id[..11];
-        let name = |prefix: &str| format!("{prefix}{short}");
-        Names {
-            tap: name("tap"),
-            qbr: name("qbr"),
-            qvb: name("qvb"),
-            qvo: name("qvo"),
-            guest: name("g-"),
-        }
-    }
+/// A guest's namespace.
+fn guest(port: &Port) -> String {
+    format!("g-{}", &port.id[..11])
 }
 
 /// Every guest's own devices, and the Linux bridge up to `qvo`; nothing of the switch.
 pub(crate) fn devices(ports: &[Port]) -> io::Result<()> {
     let mut lines = String::new();
     for port in ports {
-        let Names {
-            tap,
-            qbr,
-            qvb,
-            qvo,
-            guest,
-        } = Names::of(port);
+        let (names, guest, mac) = (names(port), guest(port), &port.mac);
         run(&["ip", "netns", "add", &guest])?;
-        let mac = &port.mac;
+        for line in hybrid_lines(&names, MTU) {
+            let _ = writeln!(lines, "{line}");
+        }
+        let Names { tap, qbr, .. } = names;
         let _ = write!(
             lines,
-            "link add {qbr} type bridge forward_delay 0 ageing_time 0 stp_state 0 mcast_snooping 0\n\
-             link add {qvb} type veth peer name {qvo}\n\
-             link set {qvb} promisc on master {qbr} up\nlink set {qvo} promisc on up\n\
-             link add {tap} type veth peer name eth0 address {mac} netns {guest}\n\
+            "link add {tap} type veth peer name eth0 address {mac} netns {guest}\n\
              link set {tap} master {qbr} up\nlink set {qbr} up\n"
         );
     }
@@ -63,24 +47,18 @@ pub(crate) fn devices(ports: &[Port]) -> io::Result<()> {
 
 pub(crate) fn remove_devices(ports: &[Port]) -> io::Result<()> {
     for port in ports {
-        let Names {
-            tap,
-            qbr,
-            qvb,
-            guest,
-            ..
-        } = Names::of(port);
+        let Names { tap, qbr, qvb, .. } = names(port);
         for device in [&tap, &qvb, &qbr] {
             run(&["ip", "link", "del", device])?;
         }
-        run(&["ip", "netns", "del", &guest])?;
+        run(&["ip", "netns", "del", &guest(port)])?;
     }
     Ok(())
 }
 
 /// Gives a guest its address, and the MACs of others: nobody waits for ARP.
 pub(crate) fn address(port: &Port, others: &[&Port]) -> io::Result<()> {
-    let guest = Names::of(port).guest;
+    let guest = guest(port);
     let mut lines = format!(
         "link set lo up\nlink set eth0 up\naddr replace {}/16 dev eth0\n",
         port.address
@@ -104,7 +82,7 @@ pub(crate) fn address(port: &Port, others: &[&Port]) -> io::Result<()> {
 pub(crate) fn plug(machine: &Machine, ports: &[Port]) -> io::Result<Instant> {
     let mut args: Vec<String> = vec!["--no-wait".to_owned()];
     for port in ports {
-        let Names { qvo, .. } = Names::of(port);
+        let Names { qvo, .. } = names(port);
         let set = |key: &str, value: &str| format!("external_ids:{key}=\"{value}\"");
         args.extend(
             [
@@ -134,7 +112,7 @@ pub(crate) fn plug(machine: &Machine, ports: &[Port]) -> io::Result<Instant> {
 pub(crate) fn unplug(machine: &Machine, ports: &[Port]) -> io::Result<()> {
     let mut args = vec!["--no-wait".to_owned()];
     for port in ports {
-        args.extend(["--", "del-port", "br-int", &Names::of(port).qvo].map(str::to_owned));
+        args.extend(["--", "del-port", "br-int", &names(port).qvo].map(str::to_owned));
     }
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     machine.vsctl(&args).map(drop)
@@ -147,7 +125,7 @@ pub(crate) struct Ping {
 
 impl Ping {
     pub(crate) fn start(from: &Port, to: &str, every: Duration) -> io::Result<Ping> {
-        let guest = Names::of(from).guest;
+        let guest = guest(from);
         Ping::run(&["ip", "netns", "exec", &guest], to, every)
     }
 

@@ -38,15 +38,15 @@ pub enum End<'a> {
 }
 
 /// The names of a port's devices, which are computed from its id.
-struct Names {
-    tap: String,
-    qbr: String,
-    qvb: String,
-    qvo: String,
+pub struct Names {
+    pub tap: String,
+    pub qbr: String,
+    pub qvb: String,
+    pub qvo: String,
 }
 
 impl Names {
-    fn of(port: Uuid) -> Self {
+    pub fn of(port: &impl ToString) -> Self {
         let id = port.to_string();
         Self {
             tap: names::tap(&id),
@@ -55,6 +55,20 @@ impl Names {
             qvo: names::qvo(&id),
         }
     }
+}
+
+/// What `ip` does to make qbr, qvb and qvo with os-vif's settings: no forwarding delay, no ageing (the
+/// bridge has two ends and floods), no spanning tree, no multicast snooping. qbr is not up yet.
+pub fn hybrid_lines(names: &Names, mtu: u32) -> [String; 4] {
+    let Names { qbr, qvb, qvo, .. } = names;
+    [
+        format!(
+            "link add {qbr} type bridge forward_delay 0 ageing_time 0 stp_state 0 mcast_snooping 0"
+        ),
+        format!("link add {qvb} mtu {mtu} type veth peer name {qvo} mtu {mtu}"),
+        format!("link set {qvb} promisc on master {qbr} up"),
+        format!("link set {qvo} promisc on up"),
+    ]
 }
 
 /// Makes devices and the bridge's port. What was made is taken away again when a step fails.
@@ -68,7 +82,7 @@ pub fn plug(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<()
 }
 
 fn make(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<(), CommandError> {
-    let names = Names::of(port.id);
+    let names = Names::of(&port.id);
     if port.hybrid {
         make_hybrid(place, port)?;
     }
@@ -80,19 +94,11 @@ fn make(place: &Place, bridge: &str, port: &Port, end: End<'_>) -> Result<(), Co
     add_to_bridge(place, bridge, &interface, port)
 }
 
-/// qbr, qvb and qvo with os-vif's settings: no forwarding delay, no ageing (the bridge has two
-/// ends and floods), no spanning tree, no multicast snooping, no IPv6 of its own.
+/// The Linux bridge and what joins it with br-int's; without IPv6 of its own.
 fn make_hybrid(place: &Place, port: &Port) -> Result<(), CommandError> {
-    let Names { qbr, qvb, qvo, .. } = Names::of(port.id);
-    let mtu = port.mtu;
-    place.ip(&[
-        format!(
-            "link add {qbr} type bridge forward_delay 0 ageing_time 0 stp_state 0 mcast_snooping 0"
-        ),
-        format!("link add {qvb} mtu {mtu} type veth peer name {qvo} mtu {mtu}"),
-        format!("link set {qvb} promisc on master {qbr} up"),
-        format!("link set {qvo} promisc on up"),
-    ])?;
+    let names = Names::of(&port.id);
+    place.ip(&hybrid_lines(&names, port.mtu))?;
+    let qbr = &names.qbr;
     place.run(&[
         "sysctl",
         "-qw",
@@ -102,7 +108,7 @@ fn make_hybrid(place: &Place, port: &Port) -> Result<(), CommandError> {
 }
 
 fn tap_lines(port: &Port, end: End<'_>) -> Vec<String> {
-    let Names { tap, qbr, .. } = Names::of(port.id);
+    let Names { tap, qbr, .. } = Names::of(&port.id);
     let (mac, mtu) = (&port.mac, port.mtu);
     let mut lines = match end {
         End::Tap => vec![
@@ -121,7 +127,7 @@ fn tap_lines(port: &Port, end: End<'_>) -> Vec<String> {
 }
 
 fn offload_off(place: &Place, port: &Port, end: End<'_>) -> Result<(), CommandError> {
-    let names = Names::of(port.id);
+    let names = Names::of(&port.id);
     if port.hybrid {
         without_checksum_offload(place, &names.qvb)?;
         without_checksum_offload(place, &names.qvo)?;
@@ -167,7 +173,7 @@ fn add_to_bridge(
 impl Port {
     /// Whether the agent of the place has given the port a VLAN in which frames pass.
     pub(crate) fn is_wired(&self, place: &Place) -> Result<bool, CommandError> {
-        let names = Names::of(self.id);
+        let names = Names::of(&self.id);
         let device = if self.hybrid { names.qvo } else { names.tap };
         let tag = place.run(&["ovs-vsctl", "--timeout=30", "get", "Port", &device, "tag"])?;
         // Nothing is `[]`; 4095 is where everything is dropped.
@@ -177,7 +183,7 @@ impl Port {
 
 /// Takes away whatever `plug` made, or a part of it.
 pub fn unplug(place: &Place, bridge: &str, port: Uuid) -> Result<(), CommandError> {
-    let Names { tap, qbr, qvo, .. } = Names::of(port);
+    let Names { tap, qbr, qvo, .. } = Names::of(&port);
     let mut del_port = vec!["ovs-vsctl", "--timeout=30"];
     for interface in [&qvo, &tap] {
         del_port.extend(["--", "--if-exists", "del-port", bridge, interface]);
