@@ -111,6 +111,7 @@ impl Machine {
                 .keys()
                 .filter(|name| seen.bridges.contains_key(*name));
             self.switches.keep(there);
+            self.switches.greet().await;
         }
         for name in want.bridges.keys() {
             if let Some(bridge) = seen.bridges.get_mut(name)

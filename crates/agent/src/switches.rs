@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use host::diff::{Diff, diff};
 use host::ovs::bridge::Flows;
@@ -15,6 +16,10 @@ use crate::openflow::{
 
 /// Up to so many changed flows are read back one by one; more, and all are read.
 const FEW: usize = 32;
+
+/// How long a bridge that is called for the first time is waited for, and between two looks.
+const GREETING: Duration = Duration::from_millis(200);
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// The flows of one bridge could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,7 @@ pub struct RefusedFlow {
 
 struct Bridge {
     switch: Switch,
+    called: Instant,
     /// What the bridge holds, and the port numbers it was read with; none is not known.
     seen: Option<(Ports, Shared<Flows>)>,
 }
@@ -83,9 +89,23 @@ impl Switches {
                 let (tell, told) = (self.tell.clone(), name.clone());
                 let socket = self.dir.join(format!("{name}.mgmt"));
                 let switch = Switch::start(socket, move |heard| tell(&told, heard));
-                self.bridges
-                    .insert(name.clone(), Bridge { switch, seen: None });
+                let bridge = Bridge {
+                    switch,
+                    called: Instant::now(),
+                    seen: None,
+                };
+                self.bridges.insert(name.clone(), bridge);
             }
+        }
+    }
+
+    /// Give those that were called a moment ago time to answer: a bridge that was just made does so
+    /// when the switch has made its ports, and flows come before what else waits for those.
+    pub async fn greet(&self) {
+        let is_late =
+            |bridge: &Bridge| !bridge.switch.is_up() && bridge.called.elapsed() < GREETING;
+        while self.bridges.values().any(is_late) {
+            tokio::time::sleep(GLANCE).await;
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::message::{self, HEADER, bundle, kind, multipart};
 
-const RETRY: Duration = Duration::from_millis(50);
+const RETRY: Duration = Duration::from_millis(20);
 /// A watch's number; requests have higher ones.
 const WATCH: u32 = 1;
 
