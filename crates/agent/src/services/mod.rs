@@ -255,7 +255,7 @@ impl Services {
         let had = |name: &NsName| made.get(name).map_or(part(have, name, &none), |made| made);
         let wanted = want.netns.iter().filter(|(name, _)| !name.is_root());
         let differ: BTreeMap<&NsName, &Netns> = wanted
-            .filter(|(name, wanted)| *had(name) != ***wanted)
+            .filter(|(name, wanted)| made.get(name).or(have.netns.get(name)) != Some(wanted))
             .map(|(name, wanted)| (name, &**wanted))
             .collect();
         for error in write::make_pairs(&write::pairs(have, want)) {
