@@ -63,8 +63,9 @@ impl Contested {
     }
 
     /// When something has to be said again.
-    pub(crate) fn pause(&self) -> Option<Duration> {
-        (!self.spaces.is_empty()).then_some(AGAIN)
+    pub(crate) fn pause(&self, now: Instant) -> Option<Duration> {
+        let since = now.saturating_duration_since(self.said_at?);
+        (!self.spaces.is_empty()).then(|| AGAIN.saturating_sub(since))
     }
 }
 
@@ -291,15 +292,19 @@ mod tests {
         let began = Instant::now();
         let mut contested = Contested::default();
         assert_eq!(contested.go_on(began, none.clone()), none);
-        assert_eq!(contested.pause(), None);
+        assert_eq!(contested.pause(began), None);
         assert_eq!(contested.go_on(began, both.clone()), both);
-        assert_eq!(contested.pause(), Some(AGAIN));
-        assert_eq!(contested.go_on(began + AGAIN / 2, both.clone()), none);
+        assert_eq!(contested.pause(began), Some(AGAIN));
+        // Somebody else's event does not put it off.
+        let early = began + AGAIN / 3;
+        assert_eq!(contested.go_on(early, both.clone()), none);
+        assert_eq!(contested.pause(early), Some(AGAIN * 2 / 3));
+        assert_eq!(contested.pause(began + AGAIN * 2), Some(Duration::ZERO));
         assert_eq!(contested.go_on(began + AGAIN, both.clone()), both);
         assert_eq!(contested.go_on(began + AGAIN, one), other, "over for it");
         assert_eq!(contested.go_on(began + AGAIN * 2, none.clone()).len(), 1);
         assert_eq!(contested.go_on(began + AGAIN * 3, none.clone()), none);
-        assert_eq!(contested.pause(), None);
+        assert_eq!(contested.pause(began + AGAIN * 3), None);
     }
 
     #[test]

@@ -367,7 +367,7 @@ impl Agent {
             self.save();
         }
         let pause = self.pause_after(&pass);
-        let contested = self.contested.pause().unwrap_or(pause);
+        let contested = self.contested.pause(Instant::now()).unwrap_or(pause);
         tokio::time::Instant::now() + pause.min(contested)
     }
 

@@ -18,12 +18,12 @@ allow_automatic_dhcp_failover = true
 allow_automatic_l3agent_failover = true";
 const MOVED: Duration = Duration::from_secs(8 + 10 + 10);
 
-/// The router's host says every 3 seconds where it is, while another may have it.
-const ANNOUNCED: Duration = Duration::from_secs(5);
+/// The router's host says every 3 seconds where it is, while another may have it; one may be lost.
+const ANNOUNCED: Duration = Duration::from_secs(7);
 
-/// The old one says within 2 that it let go, which the server looks for every 10, and the router's
-/// host falls silent.
-const QUIET: Duration = Duration::from_secs(2 + 10 + 10);
+/// The old one says within 2 that it let go, which the server looks for every 10; then the router's
+/// host falls silent, which takes a while to be heard.
+const QUIET: Duration = Duration::from_secs(2 + 10 + 30);
 
 const V4: &str = "http://169.254.169.254/latest/meta-data/local-ipv4";
 const V6: &str = "http://[fe80::a9fe:a9fe%25eth0]/latest/meta-data/local-ipv4";
@@ -149,18 +149,25 @@ impl Cloud {
     }
 
     /// The router of a host that should not have it any more sends something to the outside, which
-    /// teaches the switches between that its MAC is there. Answers are led there then, or not.
+    /// teaches the switches between that its MAC is there. One that is gone sends nothing.
     fn leads_astray(&self, host: &str) {
         let netns = format!("qrouter-{}", self.router);
-        let ping = ["ip", "netns", "exec", &netns, "ping", "-c1", "-W1", BEYOND];
-        drop(self.rig.lab.place(host).unwrap().run(&ping));
+        let gateway = self.rig.list(&format!(
+            "ports?device_id={}&device_owner=network:router_gateway",
+            self.router
+        ));
+        let device = format!("qg-{}", &text(&gateway[0], "id").unwrap()[..11]);
+        let address = self.floating.to_string();
+        let say = ["arping", "-q", "-U", "-c", "1", "-I", &device, &address];
+        let within = [&["ip", "netns", "exec", &netns][..], &say].concat();
+        drop(self.rig.lab.place(host).unwrap().run(&within));
     }
 
-    /// Whether anybody says where an address is that nobody asked for, for twice as long as it takes.
+    /// Whether anybody says where an address is that nobody asked for, for longer than it takes.
     fn is_announced(&self) -> bool {
         let gratuitous = "-i eth0 'arp[6:2] = 1 and arp[14:4] = arp[24:4]'";
         let capture = Background::capture(&self.rig.outside(), gratuitous);
-        std::thread::sleep(ANNOUNCED * 2);
+        std::thread::sleep(ANNOUNCED);
         capture.stop().contains("who-has")
     }
 
