@@ -43,12 +43,19 @@ pub(crate) struct Contested {
 
 impl Contested {
     /// Takes what is contested now. What has to be said of it: everything when it is time, and what
-    /// is contested no more for a last time, as the other may have spoken since.
+    /// is contested no more for a last time, as the other may have spoken since. A host of which the
+    /// server has not heard lately may have been replaced itself, and is silent: it would draw to it
+    /// what is the other's by now.
     pub(crate) fn go_on(
         &mut self,
         now: Instant,
+        is_heard: bool,
         spaces: BTreeMap<NsName, Addresses>,
     ) -> BTreeMap<NsName, Addresses> {
+        if !is_heard {
+            *self = Contested::default();
+            return BTreeMap::new();
+        }
         let is_due = self.said_at.is_none_or(|at| now - at >= AGAIN);
         let before = std::mem::replace(&mut self.spaces, spaces);
         let over = before.into_iter();
@@ -291,20 +298,32 @@ mod tests {
         let none = BTreeMap::new();
         let began = Instant::now();
         let mut contested = Contested::default();
-        assert_eq!(contested.go_on(began, none.clone()), none);
+        assert_eq!(contested.go_on(began, true, none.clone()), none);
         assert_eq!(contested.pause(began), None);
-        assert_eq!(contested.go_on(began, both.clone()), both);
+        assert_eq!(contested.go_on(began, true, both.clone()), both);
         assert_eq!(contested.pause(began), Some(AGAIN));
         // Somebody else's event does not put it off.
         let early = began + AGAIN / 3;
-        assert_eq!(contested.go_on(early, both.clone()), none);
+        assert_eq!(contested.go_on(early, true, both.clone()), none);
         assert_eq!(contested.pause(early), Some(AGAIN * 2 / 3));
         assert_eq!(contested.pause(began + AGAIN * 2), Some(Duration::ZERO));
-        assert_eq!(contested.go_on(began + AGAIN, both.clone()), both);
-        assert_eq!(contested.go_on(began + AGAIN, one), other, "over for it");
-        assert_eq!(contested.go_on(began + AGAIN * 2, none.clone()).len(), 1);
-        assert_eq!(contested.go_on(began + AGAIN * 3, none.clone()), none);
+        assert_eq!(contested.go_on(began + AGAIN, true, both.clone()), both);
+        assert_eq!(
+            contested.go_on(began + AGAIN, true, one),
+            other,
+            "over for it"
+        );
+        assert_eq!(
+            contested.go_on(began + AGAIN * 2, true, none.clone()).len(),
+            1
+        );
+        assert_eq!(contested.go_on(began + AGAIN * 3, true, none.clone()), none);
         assert_eq!(contested.pause(began + AGAIN * 3), None);
+        let later = began + AGAIN * 4;
+        assert_eq!(contested.go_on(later, true, both.clone()), both);
+        assert_eq!(contested.go_on(later + AGAIN, false, both.clone()), none);
+        assert_eq!(contested.pause(later + AGAIN), None);
+        assert_eq!(contested.go_on(later + AGAIN, false, none.clone()), none);
     }
 
     #[test]

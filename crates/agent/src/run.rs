@@ -10,16 +10,17 @@ use intent::view::View;
 use plan::{Compiler, GivenBack, Numbers, Plan, Settings};
 use tokio::sync::mpsc;
 
-use crate::announce::{self, Contested};
+use crate::announce::Contested;
 use crate::config::Config;
 use crate::drift::{Drift, drift};
 use crate::findings::Findings;
 use crate::machine::{Applied, Change, Machine, Problem};
 use crate::openflow::Heard;
 use crate::ours::{self, Bounds, Waiting};
-use crate::ports::{Changes, Ports};
-use crate::server::{Dial, DialError, Held, HoldReason, Intake, Question, Server, Told};
+use crate::ports::Ports;
+use crate::server::{Dial, DialError, Held, Intake, Question, Server, Told};
 
+mod said;
 mod told;
 
 /// Between two readings of what raises no event.
@@ -358,27 +359,17 @@ impl Agent {
         if pass.left.is_empty() && pass.problems.is_empty() {
             self.brought_to = held.map_or(0, |held| held.revision);
         }
-        self.speak_for(&pass.plan);
         let changes = self.ports.changes(&view, &pass);
         if self.connected && (!changes.is_empty() || self.report_is_due()) {
             self.report(changes).await;
         }
+        self.speak_for(&pass.plan);
         if self.unsaved.is_some_and(|since| since.elapsed() > RETRY) {
             self.save();
         }
         let pause = self.pause_after(&pass);
         let contested = self.contested.pause(Instant::now()).unwrap_or(pause);
         tokio::time::Instant::now() + pause.min(contested)
-    }
-
-    /// What another host may still have is announced for as long as that may be.
-    fn speak_for(&mut self, plan: &Plan) {
-        let spaces = plan.contested.iter().filter_map(|name| {
-            let netns = plan.want.netns.get(name)?;
-            Some((name.clone(), announce::one_of_each(netns)))
-        });
-        let said = self.contested.go_on(Instant::now(), spaces.collect());
-        announce::announce_again(said);
     }
 
     /// Nobody hurries twice: what is left then may be somebody else's doing, again and again.
@@ -423,37 +414,6 @@ impl Agent {
         }
         for drift in pass.left.iter().take(3) {
             tracing::debug!("left: {drift}");
-        }
-    }
-
-    fn report_is_due(&self) -> bool {
-        let interval = Duration::from_secs(self.config.report_interval);
-        self.reported_at.is_none_or(|at| at.elapsed() >= interval)
-    }
-
-    async fn report(&mut self, changes: Changes) {
-        let Some(server) = self.server.as_ref().filter(|_| self.reports) else {
-            return;
-        };
-        let report = crate::server::Report {
-            agents: crate::report::agents(&self.config, &self.settings),
-            ports_up: changes.up.clone(),
-            ports_down: changes.down.clone(),
-            dhcp_ready: changes.dhcp_ready.clone(),
-            routers_up: changes.routers_up.clone(),
-            routers_down: changes.routers_down.clone(),
-            routers_failed: changes.routers_failed.clone(),
-            notes: Vec::new(),
-            hold: self.intake.hold_reason().map(HoldReason::to_string),
-            revision: self.brought_to,
-            started: self.passes == 0,
-        };
-        match server.report(&report).await {
-            Ok(()) => {
-                self.reported_at = Some(Instant::now());
-                self.ports.told(&changes);
-            }
-            Err(error) => tracing::warn!(error = crate::chain(&*error), "a report did not arrive"),
         }
     }
 

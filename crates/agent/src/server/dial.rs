@@ -2,6 +2,7 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -13,6 +14,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::Config;
+
+/// A connection stands after this long, or is tried anew: by itself the kernel goes on asking less
+/// and less often, and would notice a minute late that the way is there again.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// The server can't be reached.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +142,8 @@ impl Dial {
         body: Vec<u8>,
     ) -> Result<Response<Incoming>, DialError> {
         let server = || self.server.clone();
-        let stream = self.stream().await;
+        let stream = tokio::time::timeout(CONNECT, self.stream()).await;
+        let stream = stream.unwrap_or_else(|late| Err(late.into()));
         let stream = stream.map_err(|source| DialError::Connect {
             server: server(),
             source,
@@ -276,6 +282,23 @@ mod tests {
             panic!("another error: {error}");
         };
         assert!(source.to_string().contains("UnknownIssuer"), "{source}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_come_about_is_given_up() {
+        let authority = Authority::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let at = listener.local_addr().expect("bound");
+        // The kernel takes the connection; nobody says a word of TLS.
+        let ca = authority.file();
+        let text = format!("host = 'c1'\nserver = 'https://{at}'\nserver_ca = {ca:?}\n");
+        let asked = tokio::time::timeout(CONNECT * 3, asked(&text)).await;
+        let error = asked.expect("given up").expect_err("not reached");
+        let DialError::Connect { source, .. } = error else {
+            panic!("another error: {error}");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::TimedOut);
+        drop(listener);
     }
 
     #[test]
